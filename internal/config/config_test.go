@@ -1,0 +1,125 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type settings struct {
+	Listen string `mapstructure:"listen"`
+	Log    struct {
+		Level string        `mapstructure:"level"`
+		Every time.Duration `mapstructure:"every"`
+	} `mapstructure:"log"`
+	Peers  []string `mapstructure:"peers"`
+	Secret string   `mapstructure:"secret"`
+}
+
+func flagsFor(t *testing.T, args ...string) *pflag.FlagSet {
+	t.Helper()
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	fs.String("listen", "127.0.0.1:1", "")
+	fs.String("log-level", "info", "")
+	fs.Duration("log-every", time.Second, "")
+	fs.StringSlice("peers", nil, "")
+	Key(fs, "listen", "listen")
+	Key(fs, "log-level", "log.level")
+	Key(fs, "log-every", "log.every")
+	Key(fs, "peers", "peers")
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPrecedence(t *testing.T) {
+	file := write(t, "chatnode.yaml", "listen: file\nlog:\n  level: file\n  every: 3s\npeers: [a, b]\nsecret: hidden\n")
+	var got settings
+	loaded, err := Load(flagsFor(t, "--listen", "flag"), Source{
+		EnvPrefix: "T",
+		Environ:   []string{"T_LISTEN=env", "T_LOG_LEVEL=env", "T_PORT=tcp://injected", "OTHER=1"},
+		File:      file,
+		Defaults:  map[string]any{"secret": ""},
+	}, &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want settings
+	want.Listen, want.Log.Level, want.Log.Every = "flag", "env", 3*time.Second
+	want.Peers, want.Secret = []string{"a", "b"}, "hidden"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	wantOrigins := []Origin{{"listen", "flag"}, {"log.every", "file"}, {"log.level", "env"}, {"peers", "file"}, {"secret", "file"}}
+	if diff := cmp.Diff(wantOrigins, loaded.Origins); diff != "" {
+		t.Errorf("origins (-want +got):\n%s", diff)
+	}
+	if !slices.ContainsFunc(loaded.Warnings, func(w string) bool { return strings.Contains(w, "T_PORT") }) {
+		t.Errorf("warnings = %q, want one about T_PORT", loaded.Warnings)
+	}
+}
+
+func TestEnvironmentReachesKeysWithoutFlag(t *testing.T) {
+	var got settings
+	_, err := Load(flagsFor(t), Source{EnvPrefix: "T", Environ: []string{"T_SECRET=s", "T_LOG_EVERY=2m", "T_PEERS=x,y"}, Defaults: map[string]any{"secret": ""}}, &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Secret != "s" || got.Log.Every != 2*time.Minute || len(got.Peers) != 2 {
+		t.Errorf("settings = %+v", got)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	tests := []struct {
+		name string
+		src  Source
+		want string // part of the error
+	}{
+		{"a typo in the file", Source{File: write(t, "c.yaml", "log:\n  levle: debug\n")}, "levle"},
+		{"a file that is not there", Source{File: filepath.Join(t.TempDir(), "none.yaml")}, "no such file"},
+		{"a file of another kind", Source{File: write(t, "c.ini", "x")}, "ending"},
+		{"broken yaml", Source{File: write(t, "c.yaml", ":\n- [")}, "c.yaml"},
+		{"a duration that is none", Source{EnvPrefix: "T", Environ: []string{"T_LOG_EVERY=soon"}}, "log.every"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got settings
+			_, err := Load(flagsFor(t), tt.src, &got)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Load = %v, want an error that names %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSearchTakesTheFirstFile(t *testing.T) {
+	first, second := write(t, "a.yaml", "listen: first\n"), write(t, "b.yaml", "listen: second\n")
+	var got settings
+	loaded, err := Load(flagsFor(t), Source{Search: []string{filepath.Join(t.TempDir(), "none.yaml"), first, second}}, &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Listen != "first" || loaded.File != first {
+		t.Errorf("listen = %q of %q, want first of %q", got.Listen, loaded.File, first)
+	}
+}
