@@ -58,18 +58,20 @@ type Change struct {
 
 // Body is all that a reader sees of an entry. Which fields may be set follows
 // from the entry's type: Text and ContentType for a message; Changes for
-// membership entries; Kind, Title, Policy and Changes for the creation.
+// membership entries; Kind, Title, Policy, MembersMax and Changes (the first
+// members) for the creation.
 type Body struct {
 	ContentType string // "" means text/plain
 	Text        string
 	Title       string
 	Kind        Kind
 	Policy      HistoryPolicy
+	MembersMax  uint32 // how many members the conversation may have
 	Changes     []Change
 }
 
 // Hash is a SHA-256 value.
-type Hash [32]byte
+type Hash = [32]byte
 
 // Salt is 16 random bytes which the leader stamps into an entry, so that its
 // leaf stays provable after the body is erased.
@@ -109,15 +111,18 @@ type Member struct {
 
 // Info is the head of a conversation as a member sees it.
 type Info struct {
-	Conv    ConvID
-	Kind    Kind
-	Title   string
-	Policy  HistoryPolicy
-	Head    Seq
-	MsgNo   MsgNo
-	TimeMS  int64 // of the newest entry
-	Root    Hash  // over Head entries
-	Members []Member
+	Conv   ConvID
+	Kind   Kind
+	Title  string
+	Policy HistoryPolicy
+	Head   Seq
+	MsgNo  MsgNo
+	TimeMS int64 // of the newest entry
+	Root   Hash  // over Head entries
+	Role   Role  // of the member who asks
+
+	MemberCount int
+	Members     []Member // in the order of user ids, at most [InfoMembersMax]
 }
 
 // Limits. Each is a default that is part of the log's rules: a replica that
@@ -132,10 +137,11 @@ const (
 	GroupMembersSoft  = 100 // the default limit of a new group
 	ChannelMembersMax = 10_000
 	MembersPerCommand = 100
+	InfoMembersMax    = 500
+	RejoinsMax        = 64 // times that a user may be added to one conversation
 	PageEntriesMax    = 200
 	PageBytesMax      = 1 << 20
 	ClientIDMemory    = 7 * 24 * time.Hour // of log time
 	ClientIDFutureMax = 24 * time.Hour     // an id from further ahead is refused
-	ConvClientIDsMax  = 1 << 20            // remembered ids per conversation, a bound on growth
 	UnackedPerConvMax = 32                 // sends in flight per device and conversation
 )
