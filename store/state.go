@@ -1,0 +1,180 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/chatnode/chatnode/shard"
+)
+
+// installPrefix begins the names of the tables that an install writes. They are
+// orphans when the process starts: a finished install has moved them.
+const installPrefix = "install-"
+
+// GroupsMax bounds the groups of one node's state.
+const GroupsMax = 1 << 16
+
+// State is the replicated state of all groups of a node. Its methods may be
+// called from any goroutine.
+type State struct {
+	db    *pebble.DB
+	dir   string
+	fs    vfs.FS
+	wal   bool
+	log   *slog.Logger
+	fatal *Fatal
+
+	commits atomic.Uint64 // batches applied, to skip barriers with nothing new
+
+	mu       sync.Mutex // guards groups and closed
+	groups   map[shard.GroupID]*GroupState
+	closed   bool
+	installs atomic.Uint64 // names of install tables
+
+	flushMu sync.Mutex // one barrier at a time; guards flushed
+	flushed uint64     // commits that the last barrier covered
+}
+
+// OpenState opens or makes the state in dir.
+func OpenState(dir string, o StateOptions) (*State, error) {
+	s := &State{
+		dir:    dir,
+		fs:     o.FS,
+		wal:    o.WAL == WALOn || o.WAL == WALDefault && walDefault,
+		log:    o.Logger,
+		fatal:  &Fatal{OnFatal: o.OnFatal},
+		groups: make(map[shard.GroupID]*GroupState),
+	}
+	if s.fs == nil {
+		s.fs = vfs.Default
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	opts := s.pebbleOptions(o)
+	cache := pebble.NewCache(max(o.CacheBytes, 0))
+	if o.CacheBytes == 0 {
+		cache.Unref()
+		cache = pebble.NewCache(DefaultCacheBytes)
+	}
+	opts.Cache = cache
+	defer cache.Unref() // the database holds its own reference
+	db, err := pebble.Open(dir, opts)
+	if err != nil {
+		return nil, readError("open state", err)
+	}
+	s.db = db
+	if err := s.removeOrphans(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
+	}
+	return s, nil
+}
+
+// removeOrphans deletes what interrupted installs left behind.
+func (s *State) removeOrphans() error {
+	names, err := s.fs.List(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, installPrefix) {
+			continue
+		}
+		if err := s.fs.Remove(s.fs.PathJoin(s.dir, name)); err != nil {
+			return err
+		}
+		s.log.Info("removed the rest of an interrupted install", "file", name)
+	}
+	return nil
+}
+
+// Group gives the state of g, an empty one when g is new.
+func (s *State) Group(g shard.GroupID) (*GroupState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if gs, ok := s.groups[g]; ok {
+		return gs, nil
+	}
+	if len(s.groups) >= GroupsMax {
+		return nil, fmt.Errorf("more than %d groups on one node", GroupsMax)
+	}
+	gs, err := openGroup(s, g)
+	if err != nil {
+		return nil, err
+	}
+	s.groups[g] = gs
+	return gs, nil
+}
+
+// Close makes the state durable and frees the files. Views, snapshots and
+// installs must have been closed.
+func (s *State) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	var err error
+	if s.fatal.Err() == nil {
+		err = s.barrier()
+	}
+	return errors.Join(err, s.db.Close())
+}
+
+// barrier makes every batch that was committed before the call durable. Calls
+// at the same time share the work: who waited for a barrier that began after
+// its own batch has nothing left to do.
+func (s *State) barrier() error {
+	want := s.commits.Load()
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	if err := s.fatal.Err(); err != nil {
+		return err
+	}
+	if s.flushed >= want {
+		return nil
+	}
+	covers := s.commits.Load()
+	var err error
+	if s.wal {
+		err = s.db.LogData(nil, pebble.Sync)
+	} else {
+		err = s.db.Flush()
+	}
+	if err != nil {
+		return s.fatal.Fail("make the state durable", err)
+	}
+	// Pebble reports failures of the background, too, through its logger.
+	if err := s.fatal.Err(); err != nil {
+		return err
+	}
+	s.flushed = covers
+	return nil
+}
+
+// apply commits one batch without waiting for the disk.
+func (s *State) apply(b *pebble.Batch) error {
+	if err := s.fatal.Err(); err != nil {
+		return err
+	}
+	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+		return s.fatal.Fail("commit state", err)
+	}
+	if err := s.fatal.Err(); err != nil {
+		return err // a failed commit comes through the logger only
+	}
+	s.commits.Add(1)
+	return nil
+}

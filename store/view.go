@@ -1,0 +1,111 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/chatnode/chatnode/fsm"
+)
+
+var _ fsm.Reader = (*View)(nil)
+
+// View is a consistent snapshot of one group's rows: what was committed when it
+// was taken, whatever is applied or installed later. One goroutine uses it and
+// closes it soon, since it keeps files and memory of its time alive.
+type View struct {
+	g       *GroupState
+	gets    *pebble.Iterator // positioned by Get
+	scans   *pebble.Iterator // the same snapshot, positioned by Scan; made on demand
+	scanned bool             // scans is in use
+	index   uint64
+}
+
+// View takes a snapshot for reading.
+func (g *GroupState) View() (*View, error) {
+	if err := g.s.usable(); err != nil {
+		return nil, err
+	}
+	index, _ := g.Applied() // before the snapshot: the view has at least this
+	it, err := g.s.db.NewIter(&pebble.IterOptions{LowerBound: g.lower, UpperBound: g.upper})
+	if err != nil {
+		return nil, readError("view", err)
+	}
+	return &View{g: g, gets: it, index: index}, nil
+}
+
+func (s *State) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Index is an applied index that the view contains.
+func (v *View) Index() uint64 { return v.index }
+
+// Get implements [fsm.Reader].
+func (v *View) Get(key []byte) (val []byte, ok bool, err error) {
+	if bytes.Compare(key, v.g.lower) < 0 || bytes.Compare(key, v.g.upper) >= 0 {
+		return nil, false, nil
+	}
+	// The prefix of a key is the whole key, so tables without it are skipped
+	// by their filter.
+	if !v.gets.SeekPrefixGE(key) {
+		return nil, false, readError("view", v.gets.Error())
+	}
+	if val, err = v.gets.ValueAndErr(); err != nil {
+		return nil, false, readError("view", err)
+	}
+	return val, true, nil
+}
+
+// Scan implements [fsm.Reader].
+func (v *View) Scan(lower, upper []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
+	lower, upper = clampLower(lower, v.g.lower), clampUpper(upper, v.g.upper)
+	if bytes.Compare(lower, upper) >= 0 {
+		return nil
+	}
+	if v.scanned { // fn of a running scan scans again
+		it, err := v.clone(lower, upper)
+		if err != nil {
+			return err
+		}
+		return errors.Join(scan(it, reverse, fn), it.Close())
+	}
+	if v.scans == nil {
+		it, err := v.clone(lower, upper)
+		if err != nil {
+			return err
+		}
+		v.scans = it
+	} else {
+		v.scans.SetBounds(lower, upper)
+	}
+	v.scanned = true
+	defer func() { v.scanned = false }()
+	return scan(v.scans, reverse, fn)
+}
+
+// clone gives an iterator of the same snapshot.
+func (v *View) clone(lower, upper []byte) (*pebble.Iterator, error) {
+	it, err := v.gets.Clone(pebble.CloneOptions{
+		IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper},
+	})
+	if err != nil {
+		return nil, readError("view", err)
+	}
+	return it, nil
+}
+
+// Close frees the snapshot.
+func (v *View) Close() error {
+	var err error
+	if v.scans != nil {
+		err = v.scans.Close()
+	}
+	return readError("view", errors.Join(err, v.gets.Close()))
+}
