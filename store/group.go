@@ -20,9 +20,10 @@ type GroupState struct {
 	upper []byte
 	batch Batch // re-used: there is one at a time
 
-	mu  sync.Mutex // guards pos and cfg
+	mu  sync.Mutex // guards the rest
 	pos position
 	cfg configuration
+	gen uint64 // rises when the byte count of pos begins anew
 }
 
 func openGroup(s *State, g shard.GroupID) (*GroupState, error) {
@@ -58,6 +59,7 @@ func (g *GroupState) load() error {
 	}
 	g.mu.Lock()
 	g.pos, g.cfg = pos, cfg
+	g.gen++
 	g.mu.Unlock()
 	return nil
 }
@@ -111,6 +113,7 @@ func (g *GroupState) Drop() error {
 	}
 	g.mu.Lock()
 	g.pos, g.cfg = position{}, configuration{}
+	g.gen++
 	g.mu.Unlock()
 	return g.s.barrier()
 }

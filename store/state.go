@@ -25,6 +25,7 @@ const GroupsMax = 1 << 16
 // called from any goroutine.
 type State struct {
 	db    *pebble.DB
+	opts  *pebble.Options
 	dir   string
 	fs    vfs.FS
 	wal   bool
@@ -70,7 +71,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 	if err != nil {
 		return nil, readError("open state", err)
 	}
-	s.db = db
+	s.db, s.opts = db, opts
 	if err := s.removeOrphans(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
 // walDefault is the measured choice of docs/storage.md.
@@ -55,6 +56,12 @@ func (s *State) pebbleOptions(o StateOptions) *pebble.Options {
 		l.FilterType = pebble.TableFilter
 	}
 	return opts
+}
+
+// tableOptions are those of the tables that an install writes: the same as
+// compactions write for the last level.
+func (s *State) tableOptions() sstable.WriterOptions {
+	return s.opts.MakeWriterOptions(len(s.opts.Levels)-1, s.db.TableFormat())
 }
 
 // pebbleLogger passes what Pebble says on. Pebble calls Fatalf for a failed
