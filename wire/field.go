@@ -58,6 +58,8 @@ const (
 	fTarget
 	fSalt
 	fRole
+	fMembersMax
+	fMemberCount
 )
 
 func (s fieldSet) has(f field) bool { return s&(1<<f) != 0 }

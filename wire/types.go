@@ -98,6 +98,7 @@ type Request struct {
 	Kind        chat.Kind
 	Title       string
 	Policy      chat.HistoryPolicy // 0 for the default
+	MembersMax  uint64             // 0 for the default
 	Changes     []chat.Change      // "members" of create, "changes" of members
 
 	// hello
