@@ -6,6 +6,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/fsm/conv"
 	"github.com/chatnode/chatnode/wire"
 )
 
@@ -17,52 +18,37 @@ type Backend interface {
 	// It never blocks. done is called exactly once, perhaps before Propose
 	// returns, on a goroutine that it must not hold up. cmd belongs to the
 	// backend from then on.
-	Propose(conv chat.ConvID, cmd []byte, deadline time.Time, done func(fsm.Result, error))
+	Propose(key chat.ConvID, cmd []byte, deadline time.Time, done func(fsm.Result, error))
 
-	// Page reads entries as user may see them.
-	Page(ctx context.Context, user chat.UserID, q Query) (Page, error)
+	// Page reads entries as q.User may see them.
+	Page(ctx context.Context, q conv.Query, f Freshness) (conv.Page, error)
 	// Info reads the head and the members, for a member.
-	Info(ctx context.Context, user chat.UserID, conv chat.ConvID, f Freshness) (chat.Info, error)
-	// Proof proves an entry (Seq) or a prefix (FromSize) to a member.
-	Proof(ctx context.Context, user chat.UserID, q ProofQuery) (wire.ProofReply, error)
+	Info(ctx context.Context, id chat.ConvID, user chat.UserID, f Freshness) (chat.Info, error)
+	// Proof proves an entry or a prefix to a member.
+	Proof(ctx context.Context, q conv.ProofQuery, f Freshness) (conv.Proof, error)
 }
 
 // Freshness says how current the state must be that a read sees.
 type Freshness struct {
 	Level  wire.Level
-	MinSeq chat.Seq // a replica behind it answers behind; 0 for any
+	MinSeq chat.Seq // a replica that has not reached it answers behind; 0 for any
 }
 
-// Query asks for one page of a conversation.
-type Query struct {
-	Conv      chat.ConvID
-	Direction wire.Direction
-	At        chat.Seq
-	Limit     int // 1 to chat.PageEntriesMax
-	Fresh     Freshness
+// Tail is the live end of one conversation, shared by all that have it open.
+// Its methods take no lock that is held while entries are read.
+type Tail interface {
+	// Head is the newest seq known, 0 while none is.
+	Head() chat.Seq
+	// Append appends the JSON of the entries above after, with commas between,
+	// up to about bytesMax. It stops behind an entry above since that removes
+	// user (cut). ok is false when the entry after+1 has left the tail, or is
+	// not in it yet while newer ones are known to exist: then the log has it.
+	Append(dst []byte, after, since chat.Seq, user chat.UserID, bytesMax int) (out []byte, last chat.Seq, cut, ok bool)
+	// Close ends the interest. The function given at Open may be called once
+	// more while Close runs, not after it.
+	Close()
 }
 
-// Page is an ascending run of entries without gaps but for those that the user
-// may not see.
-type Page struct {
-	Entries []chat.Entry
-	Head    chat.Seq // of the conversation when the page was read
-	More    bool     // cut by a limit: there is more in the direction of reading
-	// Through is the seq up to which the page covers the log when reading
-	// After: entries at or below it that are not in the page are hidden from
-	// the user. Zero where nothing is covered.
-	Through chat.Seq
-	// Removed is true when the user is no member at Head: nothing above
-	// Through will ever come, unless the user is added again.
-	Removed bool
-}
-
-// ProofQuery asks for the proof of one entry (Seq) or of a prefix (FromSize) in
-// the tree of Size entries, 0 for the head.
-type ProofQuery struct {
-	Conv     chat.ConvID
-	Seq      chat.Seq
-	FromSize chat.Seq
-	Size     chat.Seq
-	Fresh    Freshness
-}
+// Tails opens tails. moved is called whenever the head has moved; it must not
+// block and not call the tail.
+type Tails func(id chat.ConvID, moved func()) Tail
