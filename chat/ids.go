@@ -29,7 +29,7 @@ const IDBytesMax = 64
 
 // ValidID reports whether s may be a conversation, user or device id: 1 to
 // [IDBytesMax] bytes of ASCII letters, digits and "-_.:@~+".
-func ValidID(s string) bool {
+func ValidID[T ~string | ~[]byte](s T) bool {
 	if len(s) < 1 || len(s) > IDBytesMax {
 		return false
 	}

@@ -31,7 +31,8 @@ type Page struct {
 	Entries []chat.Entry
 	Head    chat.Seq   // the newest entry that the reader may see
 	MsgNo   chat.MsgNo // of that entry
-	More    bool       // there are visible entries further on in the direction of the query (both for Around)
+	Before  bool       // there are visible entries before the first of these
+	After   bool       // there are visible entries after the last of these
 	Visible []Interval // the parts of the history that the reader may see, ascending
 }
 
