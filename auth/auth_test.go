@@ -120,7 +120,6 @@ func TestBadTokensAreRefusedAlike(t *testing.T) {
 		"expired long ago":        signed(hs256, `{"sub":"ann","exp":1,"aud":"chatnode"}`, secret),
 		"no exp":                  signed(hs256, `{"sub":"ann","aud":"chatnode"}`, secret),
 		"exp null":                signed(hs256, `{"sub":"ann","exp":null,"aud":"chatnode"}`, secret),
-		"exp a string":            signed(hs256, `{"sub":"ann","exp":"1760000100","aud":"chatnode"}`, secret),
 		"exp negative":            signed(hs256, `{"sub":"ann","exp":-1,"aud":"chatnode"}`, secret),
 		"not yet":                 signed(hs256, `{"sub":"ann","exp":1760000100,"nbf":1760000031,"aud":"chatnode"}`, secret),
 		"issued in the future":    signed(hs256, `{"sub":"ann","exp":1760000100,"iat":1760000031,"aud":"chatnode"}`, secret),
