@@ -2,7 +2,6 @@ package fanout
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -27,7 +26,6 @@ type Deps struct {
 	Leaders Leaders
 	Feeds   Feeds
 	Log     Log
-	Logger  *slog.Logger
 }
 
 // Hub is the index of conversations that this node's clients have open.
@@ -48,9 +46,9 @@ type Hub struct {
 	stop   func()
 }
 
-// NewHub starts a hub.
-func NewHub(cfg Config, deps Deps) *Hub {
-	ctx, cancel := context.WithCancel(context.Background())
+// NewHub starts a hub, which runs until ctx ends or Close.
+func NewHub(ctx context.Context, cfg Config, deps Deps) *Hub {
+	ctx, cancel := context.WithCancel(ctx)
 	h := &Hub{
 		cfg: cfg, deps: deps, topics: make(map[chat.ConvID]*topic),
 		reads: make(chan struct{}, cfg.ReadsMax), kick: make(chan struct{}, 1), orphan: make(chan struct{}, 1),
