@@ -1,0 +1,213 @@
+package clustertest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Node is one node of a cluster: its place, and the process while it runs.
+type Node struct {
+	ID     string
+	Dir    string // data directory
+	Client string // HOST:PORT
+	Peer   string // HOST:PORT
+	Debug  string // HOST:PORT
+
+	cluster *Cluster
+	log     string   // path of what it wrote, over all its runs
+	args    []string // of the first start
+
+	mu   sync.Mutex // guards the rest
+	proc *process
+}
+
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+	code int           // valid after done; -1 when a signal ended it
+}
+
+// URL is the base of the node's client port.
+func (n *Node) URL() string { return "http://" + n.Client }
+
+// PID is the process id, 0 while the node is down.
+func (n *Node) PID() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc == nil || ended(n.proc) {
+		return 0
+	}
+	return n.proc.cmd.Process.Pid
+}
+
+// Launch starts the process with the arguments of the node's first start, or
+// as a plain member once it has been one, and does not wait for it to be ready.
+func (n *Node) Launch(t testing.TB, extra ...string) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc != nil && !ended(n.proc) {
+		t.Fatalf("%s runs already", n.ID)
+	}
+	args := append(append([]string(nil), n.args...), extra...)
+	if wrap := n.cluster.cfg.Wrap; wrap != nil {
+		args = append(wrap(n), append([]string{Binary(t)}, args...)...)
+	} else {
+		args = append([]string{Binary(t)}, args...)
+	}
+	out, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), n.cluster.cfg.Env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = procAttr()
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", n.ID, err)
+	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	n.proc = p
+	go func() {
+		_ = cmd.Wait() // the state says how it ended
+		p.code = cmd.ProcessState.ExitCode()
+		close(p.done)
+	}()
+}
+
+// Start launches the node and waits until it is ready.
+func (n *Node) Start(t testing.TB, extra ...string) {
+	t.Helper()
+	n.Launch(t, extra...)
+	n.WaitReady(t)
+}
+
+// WaitReady waits until the node says that it can serve.
+func (n *Node) WaitReady(t testing.TB) {
+	t.Helper()
+	Until(t, n.ID+" ready", func() error {
+		if n.PID() == 0 {
+			t.Fatalf("%s ended before it was ready:\n%s", n.ID, n.Tail(40))
+		}
+		return n.cluster.probe(n.URL() + "/readyz")
+	})
+}
+
+// Signal sends a signal to the running process.
+func (n *Node) Signal(t testing.TB, s os.Signal) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc == nil {
+		t.Fatalf("%s does not run", n.ID)
+	}
+	if err := n.proc.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatalf("signal %v to %s: %v", s, n.ID, err)
+	}
+}
+
+// Kill ends the process as a crash would and waits for its end.
+func (n *Node) Kill(t testing.TB) {
+	t.Helper()
+	n.Signal(t, syscall.SIGKILL)
+	n.Wait(t)
+}
+
+// Stop asks the process to stop gracefully and gives its exit code.
+func (n *Node) Stop(t testing.TB) int {
+	t.Helper()
+	n.Signal(t, syscall.SIGTERM)
+	return n.Wait(t)
+}
+
+// Wait waits for the end of the process and gives its exit code, -1 when a
+// signal ended it.
+func (n *Node) Wait(t testing.TB) int {
+	t.Helper()
+	n.mu.Lock()
+	p := n.proc
+	n.mu.Unlock()
+	Until(t, n.ID+" ends", func() error {
+		if !ended(p) {
+			return errors.New("it still runs")
+		}
+		return nil
+	})
+	return p.code
+}
+
+func ended(p *process) bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Log gives all that the node has written.
+func (n *Node) Log() string {
+	b, err := os.ReadFile(n.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// Tail gives the last lines of the log.
+func (n *Node) Tail(lines int) string {
+	all := strings.Split(strings.TrimRight(n.Log(), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// reap ends the process at the end of the test.
+func (n *Node) reap() {
+	n.mu.Lock()
+	p := n.proc
+	n.mu.Unlock()
+	if p == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // fails only when it has ended
+	<-p.done
+}
+
+// Run runs a command of the binary to its end, with nothing of the machine's
+// settings, and gives its output and exit code.
+func Run(t testing.TB, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.Command(Binary(t), args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"HOME=" + cmd.Dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}
+	cmd.SysProcAttr = procAttr()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("run %v: %v", args, err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func writeFile(t testing.TB, path, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func label(i int) string { return fmt.Sprintf("n%d", i+1) }
