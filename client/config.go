@@ -26,11 +26,11 @@ type Config struct {
 	Device chat.DeviceID // "" for one drawn at random
 	// DeviceFromToken leaves the device out of the hello: the token fixes it.
 	DeviceFromToken bool
-	Agent  string        // names the program in the node's log
-	TLS    *tls.Config   // for wss addresses
+	Agent           string      // names the program in the node's log
+	TLS             *tls.Config // for wss addresses
 	// NetDial opens the connections to nodes; nil for a plain dialer.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
-	Logger *slog.Logger  // nil for silence
+	Logger  *slog.Logger // nil for silence
 
 	InFlightMax       int           // sends without an answer; SendAsync waits for room beyond
 	InFlightBytesMax  int           // their texts together

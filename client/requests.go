@@ -54,7 +54,13 @@ func (c *Client) Create(ctx context.Context, n Conversation) (Created, error) {
 
 // ChangeMembers adds, removes (chat.NoRole) or changes the roles of members.
 func (c *Client) ChangeMembers(ctx context.Context, conv chat.ConvID, changes ...chat.Change) (chat.Ack, error) {
-	r, err := c.do(ctx, "members", wire.Request{Type: wire.Members, Conv: conv, ID: c.newID(), Changes: changes})
+	return c.ChangeMembersWithID(ctx, conv, c.newID(), changes...)
+}
+
+// ChangeMembersWithID is ChangeMembers under an id of the caller's: repeated
+// with the same id it is done once, also by another process.
+func (c *Client) ChangeMembersWithID(ctx context.Context, conv chat.ConvID, id chat.ClientID, changes ...chat.Change) (chat.Ack, error) {
+	r, err := c.do(ctx, "members", wire.Request{Type: wire.Members, Conv: conv, ID: id, Changes: changes})
 	return r.Ack, err
 }
 
