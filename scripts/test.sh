@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs everything that a change must pass, in steps. The steps print go test's
+# own lines; a step that fails does not hide the later ones, and the end names
+# every step that failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=()
+step() {
+	local name=$1
+	shift
+	echo "=== $name"
+	local begin=$SECONDS
+	if "$@"; then
+		echo "--- $name: ok ($((SECONDS - begin)) s)"
+	else
+		failed+=("$name")
+		echo "--- $name: FAILED ($((SECONDS - begin)) s)"
+	fi
+}
+
+lint() {
+	if ! command -v bin/golangci-lint >/dev/null; then
+		make --no-print-directory tools || return
+	fi
+	bin/golangci-lint run ./...
+}
+
+race() {
+	go test -race -p 2 -timeout 15m $(go list ./... | grep -v -e '/test/e2e' -e '/internal/archtest' -e '/bench')
+}
+
+# One binary for all tests that start processes.
+step build go build -o bin/ ./cmd/...
+export CHATNODE_BIN=$PWD/bin/chatnode
+
+step vet make --no-print-directory vet
+step test go test -p 2 -timeout 15m ./...
+step race race
+if [[ ${CHATNODE_LINT:-1} == 1 ]]; then
+	step lint lint
+fi
+if [[ -e mk/chaos.mk ]]; then
+	step chaos-short make --no-print-directory chaos-short
+fi
+
+if ((${#failed[@]})); then
+	echo "FAILED: ${failed[*]}"
+	exit 1
+fi
+echo "all steps passed in $SECONDS s"
