@@ -53,12 +53,13 @@ func BodyHash(salt Salt, b *Body, scratch []byte) Hash {
 
 // Leaf holds the fields of an entry that its leaf covers.
 type Leaf struct {
-	Conv, Sender, Device []byte // each up to [IDBytesMax] bytes
-	Seq, Target          Seq
-	TimeMS               int64
-	ClientID             ClientID
-	Type                 EntryType
-	Body                 Hash // see [BodyHash]
+	Conv           string // the ids have up to [IDBytesMax] bytes
+	Sender, Device []byte
+	Seq, Target    Seq
+	TimeMS         int64
+	ClientID       ClientID
+	Type           EntryType
+	Body           Hash // see [BodyHash]
 }
 
 // Append appends the bytes that the leaf hashes. Ids are a u8 length and their
@@ -87,7 +88,7 @@ func (l *Leaf) Append(dst []byte) []byte {
 func LeafHash(e *Entry) Hash {
 	var room [512]byte
 	l := Leaf{
-		Conv: []byte(e.Conv), Sender: []byte(e.Sender), Device: []byte(e.Device),
+		Conv: string(e.Conv), Sender: []byte(e.Sender), Device: []byte(e.Device),
 		Seq: e.Seq, Target: e.Target, TimeMS: e.TimeMS, ClientID: e.ClientID, Type: e.Type,
 		Body: BodyHash(e.Salt, &e.Body, room[:]),
 	}

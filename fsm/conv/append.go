@@ -5,6 +5,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/internal/fault/sabotage"
 )
 
 // append appends one message.
@@ -30,7 +31,7 @@ func (m *Machine) append(v *fsm.AppendView) (fsm.Result, error) {
 	if err != nil {
 		return fsm.Result{}, err
 	}
-	if seq != 0 {
+	if seq != 0 && !sabotage.NoDedup() {
 		return m.repeat(h, seq, func(e *view[[]byte]) bool {
 			return e.typ == chat.Message && string(e.text) == string(v.Text) && string(e.contentType) == string(v.ContentType)
 		})

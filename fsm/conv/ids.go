@@ -83,9 +83,8 @@ func (m *Machine) saveIDs(h *hot, seq chat.Seq) error {
 			continue
 		}
 		m.key = appendIDKey(m.key[:0], &h.prefix, &r.id, r.sender)
-		var room [binary.MaxVarintLen64 + fsm.SumBytes]byte
-		val := fsm.Seal(m.key, binary.AppendUvarint(room[:0], uint64(r.seq)))
-		if err := m.tx.w.Set(m.key, val); err != nil {
+		m.idVal = fsm.Seal(m.key, binary.AppendUvarint(m.idVal[:0], uint64(r.seq)))
+		if err := m.tx.w.Set(m.key, m.idVal); err != nil {
 			return err
 		}
 	}

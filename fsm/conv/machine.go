@@ -4,6 +4,7 @@ import (
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
 	"github.com/chatnode/chatnode/internal/invariant"
+	"github.com/chatnode/chatnode/merkle"
 )
 
 // Machine applies the commands of one conversation group.
@@ -15,9 +16,10 @@ type Machine struct {
 	tx    tx
 
 	// Room that every command reuses.
-	val     []byte
-	key     []byte
-	scratch leafScratch
+	entryKey, val []byte // of the entry being written
+	key, idVal    []byte // of the row of a client id
+	nodes         []merkle.Hash
+	scratch       leafScratch
 }
 
 // tx is what the commands of one batch have in common.

@@ -87,7 +87,7 @@ func (s *nodeSource) block(index uint64) ([]merkle.Hash, error) {
 		if c.bad || seq != first+chat.Seq(len(leaves)) {
 			return false, corrupt(opRow, "the row of an entry is malformed")
 		}
-		leaves = append(leaves, s.scratch.hash([]byte(s.conv), seq, &v))
+		leaves = append(leaves, s.scratch.hash(string(s.conv), seq, &v))
 		return true, nil
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ type recentID struct {
 type leafScratch struct{ buf []byte }
 
 // hash computes the leaf of a stored entry.
-func (s *leafScratch) hash(conv []byte, seq chat.Seq, v *view[[]byte]) merkle.Hash {
+func (s *leafScratch) hash(conv string, seq chat.Seq, v *view[[]byte]) merkle.Hash {
 	s.buf = append(s.buf[:0], v.salt[:]...)
 	if v.kind == 0 && v.changes == 0 {
 		s.buf = chat.AppendMessageBody(s.buf, v.contentType, v.text)
@@ -89,7 +89,7 @@ func loadTail(r fsm.Reader, p *prefix, conv chat.ConvID) (*tail, error) {
 		if seq == 1 {
 			t.keptTime = v.timeMS
 		}
-		rows = append(rows, row{seq, scratch.hash([]byte(conv), seq, &v)})
+		rows = append(rows, row{seq, scratch.hash(string(conv), seq, &v)})
 		if !v.clientID.IsZero() {
 			t.recent = append(t.recent, recentID{v.clientID, chat.UserID(v.sender), seq})
 		}

@@ -18,8 +18,8 @@ func (m *Machine) write(h *hot, sender chat.UserID, v *view[[]byte]) (fsm.Result
 	if v.typ == chat.Message {
 		v.msgNo++
 	}
-	var room [2 * prefixBytes]byte
-	key := h.prefix.appendEntry(room[:0], seq)
+	m.entryKey = h.prefix.appendEntry(m.entryKey[:0], seq)
+	key := m.entryKey
 	form := formPlain
 	if seq%checkpointEvery == 0 {
 		form = formCheckpoint
@@ -27,9 +27,8 @@ func (m *Machine) write(h *hot, sender chat.UserID, v *view[[]byte]) (fsm.Result
 	val := appendView(append(m.val[:0], form), v)
 	stored := val[1:]
 
-	leaf := m.scratch.hash([]byte(h.id), seq, v)
-	var nodeRoom [merkle.LevelsMax]merkle.Hash
-	nodes := h.tree.AppendNodes(leaf, nodeLevel, nodeRoom[:0])
+	leaf := m.scratch.hash(string(h.id), seq, v)
+	m.nodes = h.tree.AppendNodes(leaf, nodeLevel, m.nodes[:0])
 	if h.tree.Size() != uint64(seq) {
 		return fsm.Result{}, invariant.Broken("the tree has a leaf per entry", "conv", h.id, "leaves", h.tree.Size(), "seq", seq)
 	}
@@ -41,7 +40,7 @@ func (m *Machine) write(h *hot, sender chat.UserID, v *view[[]byte]) (fsm.Result
 	}
 	if form == formCheckpoint {
 		var err error
-		if val, err = m.appendCheckpoint(val, h, seq, v.timeMS, nodes); err != nil {
+		if val, err = m.appendCheckpoint(val, h, seq, v.timeMS); err != nil {
 			return fsm.Result{}, err
 		}
 	}
@@ -73,7 +72,7 @@ const valRoomMax = 64 << 10
 
 // appendCheckpoint forgets old ids, writes the rows of new ones, and appends the
 // checkpoint to the entry's row.
-func (m *Machine) appendCheckpoint(val []byte, h *hot, seq chat.Seq, timeMS int64, nodes []merkle.Hash) ([]byte, error) {
+func (m *Machine) appendCheckpoint(val []byte, h *hot, seq chat.Seq, timeMS int64) ([]byte, error) {
 	if err := m.forgetIDs(h, timeMS); err != nil {
 		return nil, err
 	}
@@ -81,11 +80,11 @@ func (m *Machine) appendCheckpoint(val []byte, h *hot, seq chat.Seq, timeMS int6
 		return nil, err
 	}
 	peaks := h.tree.Peaks()
-	if want := bits.TrailingZeros64(uint64(seq)) - nodeLevel + 1; len(nodes) != want {
-		return nil, invariant.Broken("a checkpoint completes its nodes", "conv", h.id, "seq", seq, "nodes", len(nodes))
+	if want := bits.TrailingZeros64(uint64(seq)) - nodeLevel + 1; len(m.nodes) != want {
+		return nil, invariant.Broken("a checkpoint completes its nodes", "conv", h.id, "seq", seq, "nodes", len(m.nodes))
 	}
 	cp := checkpoint{
-		nodes: nodes, peaks: peaks[:len(peaks)-1],
+		nodes: m.nodes, peaks: peaks[:len(peaks)-1],
 		idTimeMax: h.idTimeMax, keptSeq: h.keptSeq, keptTime: h.keptTime,
 	}
 	return cp.append(val), nil
