@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+)
+
+// jetstream is a cluster of three nats-servers with one stream of three
+// replicas on disk.
+type jetstream struct {
+	binary, sync string
+	servers      []*process
+	urls         []string
+	conns        []*nats.Conn
+	contexts     []js.JetStream
+	next         atomic.Uint64
+}
+
+const (
+	stream       = "CHAT"
+	subject      = "chat.1"
+	natsConns    = 32
+	ackTimeout   = 10 * time.Second
+	pendingSlack = 16
+)
+
+func (j *jetstream) procs() []*process { return j.servers }
+
+func (j *jetstream) start(ctx context.Context, dir string) error {
+	ports, err := freePorts(2 * nodes)
+	if err != nil {
+		return err
+	}
+	var routes []string
+	for i := range nodes {
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[nodes+i]))
+	}
+	for i := range nodes {
+		name := fmt.Sprintf("n%d", i)
+		sync := ""
+		if j.sync == "always" {
+			sync = "sync_interval: always"
+		}
+		conf := fmt.Sprintf(`server_name: %s
+listen: "127.0.0.1:%d"
+jetstream { store_dir: %q
+%s }
+cluster { name: bench, listen: "127.0.0.1:%d", routes: [%s] }
+`, name, ports[i], filepath.Join(dir, name), sync, ports[nodes+i], strings.Join(routes, ", "))
+		file := filepath.Join(dir, name+".conf")
+		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+			return err
+		}
+		p := &process{name: name, log: filepath.Join(dir, name+".log"), args: []string{"-c", file}}
+		if err := p.start(j.binary); err != nil {
+			return err
+		}
+		j.servers = append(j.servers, p)
+		j.urls = append(j.urls, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
+	}
+	return j.connect(ctx)
+}
+
+func (j *jetstream) connect(ctx context.Context) error {
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := j.create(ctx)
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return fmt.Errorf("not ready: %w", err)
+		}
+		if err := wait(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func (j *jetstream) dial(first int) (*nats.Conn, error) {
+	urls := append(append([]string{}, j.urls[first:]...), j.urls[:first]...)
+	return nats.Connect(strings.Join(urls, ","), nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+}
+
+func (j *jetstream) create(ctx context.Context) error {
+	for len(j.conns) < natsConns {
+		c, err := j.dial(len(j.conns) % nodes)
+		if err != nil {
+			return err
+		}
+		x, err := js.New(c, js.WithPublishAsyncMaxPending(outstandingMax+pendingSlack), js.WithPublishAsyncTimeout(ackTimeout))
+		if err != nil {
+			return err
+		}
+		j.conns, j.contexts = append(j.conns, c), append(j.contexts, x)
+	}
+	cctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	_, err := j.contexts[0].CreateOrUpdateStream(cctx, js.StreamConfig{
+		Name: stream, Subjects: []string{"chat.>"}, Storage: js.FileStorage, Replicas: nodes, AllowDirect: true,
+	})
+	return err
+}
+
+func (j *jetstream) stop() {
+	for _, c := range j.conns {
+		c.Close()
+	}
+	for _, p := range j.servers {
+		p.kill()
+	}
+}
+
+func (j *jetstream) append(ctx context.Context, body []byte) error {
+	_, err := j.contexts[j.next.Add(1)%natsConns].Publish(ctx, subject, body)
+	return err
+}
+
+// appendLoop spreads n publishes in flight over the connections. The stream
+// answers in order, so each connection waits for its oldest.
+func (j *jetstream) appendLoop(ctx context.Context, n int, body []byte, done func(time.Duration, error)) error {
+	var wg sync.WaitGroup
+	conns := min(n, natsConns)
+	for c := range conns {
+		window := n / conns
+		if c < n%conns {
+			window++
+		}
+		wg.Go(func() { j.pipeline(ctx, j.contexts[c], window, body, done) })
+	}
+	wg.Wait()
+	return nil
+}
+
+func (j *jetstream) pipeline(ctx context.Context, x js.JetStream, window int, body []byte, done func(time.Duration, error)) {
+	type sent struct {
+		at time.Time
+		f  js.PubAckFuture
+	}
+	queue := make([]sent, 0, window)
+	for ctx.Err() == nil {
+		for len(queue) < window {
+			at := time.Now()
+			f, err := x.PublishAsync(subject, body)
+			if err != nil {
+				done(0, err)
+				return
+			}
+			queue = append(queue, sent{at, f})
+		}
+		var err error
+		select {
+		case <-queue[0].f.Ok():
+		case err = <-queue[0].f.Err():
+		case <-ctx.Done():
+			return
+		}
+		done(time.Since(queue[0].at), err)
+		queue = append(queue[:0], queue[1:]...)
+	}
+}
+
+// page reads 50 messages from a sequence number through a consumer made for
+// it, which is how a client of JetStream reads at a place of its choice.
+func (j *jetstream) page(ctx context.Context, worker int, pos uint64) (int, error) {
+	x := j.contexts[worker%natsConns]
+	cons, err := x.CreateConsumer(ctx, stream, js.ConsumerConfig{
+		DeliverPolicy: js.DeliverByStartSequencePolicy, OptStartSeq: pos, AckPolicy: js.AckNonePolicy,
+		Replicas: 1, MemoryStorage: true, InactiveThreshold: time.Second,
+	})
+	if err != nil {
+		return 0, err
+	}
+	batch, err := cons.Fetch(50, js.FetchMaxWait(2*time.Second))
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for range batch.Messages() {
+		n++
+	}
+	if err := batch.Error(); err != nil {
+		return n, err
+	}
+	return n, x.DeleteConsumer(ctx, stream, cons.CachedInfo().Name)
+}
+
+func (j *jetstream) watch(ctx context.Context, got func([]byte)) error {
+	lead, err := j.leader(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := j.dial((lead + 1) % nodes)
+	if err != nil {
+		return err
+	}
+	x, err := js.New(c)
+	if err != nil {
+		return err
+	}
+	cons, err := x.OrderedConsumer(ctx, stream, js.OrderedConsumerConfig{DeliverPolicy: js.DeliverNewPolicy})
+	if err != nil {
+		return err
+	}
+	cc, err := cons.Consume(func(m js.Msg) { got(m.Data()) })
+	if err != nil {
+		return err
+	}
+	go func() {
+		<-ctx.Done()
+		cc.Stop()
+		c.Close()
+	}()
+	return nil
+}
+
+func (j *jetstream) leader(ctx context.Context) (int, error) {
+	s, err := j.contexts[0].Stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for i, p := range j.servers {
+		if info.Cluster != nil && info.Cluster.Leader == p.name {
+			return i, nil
+		}
+	}
+	return 0, errors.New("the stream has no leader")
+}
+
+func (j *jetstream) restart(i int) error { return j.servers[i].start(j.binary) }
