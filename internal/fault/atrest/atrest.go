@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Files lists the regular files below dir that hold at least size bytes and
@@ -103,14 +104,10 @@ func Wipe(dir string, keep ...string) error {
 		return err
 	}
 	var errs []error
-next:
 	for _, e := range entries {
-		for _, k := range keep {
-			if e.Name() == k {
-				continue next
-			}
+		if !slices.Contains(keep, e.Name()) {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
-		errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
 	}
 	return errors.Join(errs...)
 }
@@ -123,10 +120,33 @@ func Copy(from, to string) error {
 	return os.CopyFS(to, os.DirFS(from))
 }
 
-// RollBack replaces the content of dir by that of the copy.
-func RollBack(dir, copied string) error {
-	if err := Wipe(dir); err != nil {
+// RollBack replaces the content of dir by that of the copy, but for the entries
+// of dir that are named.
+func RollBack(dir, copied string, keep ...string) error {
+	if err := Wipe(dir, keep...); err != nil {
 		return err
 	}
-	return Copy(copied, dir)
+	entries, err := os.ReadDir(copied)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		from, to := filepath.Join(copied, e.Name()), filepath.Join(dir, e.Name())
+		switch {
+		case slices.Contains(keep, e.Name()):
+		case e.IsDir():
+			if err := Copy(from, to); err != nil {
+				return err
+			}
+		default:
+			b, err := os.ReadFile(from)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(to, b, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

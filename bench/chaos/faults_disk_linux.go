@@ -1,0 +1,155 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chatnode/chatnode/internal/fault/faultfs"
+)
+
+// cut takes the power from one node and brings its disk back as it survived.
+func (x *env) cut(n *node) error {
+	n.excused("power cut")
+	err := n.disk.Cut()
+	n.kill()
+	return errors.Join(err, n.disk.Restore())
+}
+
+func power(x *env) error {
+	n := x.any()
+	if n == nil {
+		return nil
+	}
+	x.note("power cut of %s", n.ID())
+	if err := x.cut(n); err != nil {
+		return err
+	}
+	x.hold(0, 3*time.Second)
+	return x.restart(n)
+}
+
+func powerAll(x *env) error {
+	nodes := x.all()
+	x.note("power cut of all nodes")
+	var wg sync.WaitGroup
+	errs := make([]error, len(nodes))
+	for i, n := range nodes {
+		wg.Go(func() { errs[i] = x.cut(n) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return x.restartAll()
+}
+
+// fullRest is what a full disk leaves free: less than the nodes' reserve.
+const fullRest = 1 << 20
+
+func full(x *env) error {
+	n := x.any()
+	if n == nil {
+		return nil
+	}
+	x.note("disk of %s is full", n.ID())
+	n.excused("disk full")
+	if err := n.disk.Fill(fullRest); err != nil {
+		return err
+	}
+	x.hold(2*time.Second, 8*time.Second)
+	x.note("disk of %s has space again", n.ID())
+	if err := n.disk.Free(); err != nil {
+		return err
+	}
+	return x.revive(n)
+}
+
+// revive brings back a node that a disk fault has, or may have, ended.
+func (x *env) revive(n *node) error {
+	if p := n.process(); p != nil {
+		n.excused("")
+		return nil
+	}
+	n.kill()
+	return x.restart(n)
+}
+
+// fatal sets a rule that must end the process once it acts.
+func (x *env) fatal(rule *faultfs.Rule, what string) error {
+	n := x.any()
+	p := n.processOrNil()
+	if p == nil {
+		return nil
+	}
+	x.note("%s: %s", n.ID(), what)
+	n.excused(what)
+	n.files.Set(rule)
+	x.hold(5*time.Second, 10*time.Second)
+	acted := rule.Hits() > rule.Skip
+	ended := false
+	if acted { // the end comes soon after
+		t := time.NewTimer(30 * time.Second)
+		select {
+		case <-p.Done():
+			ended = true
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	n.files.Clear()
+	if acted && !ended {
+		return fmt.Errorf("%s goes on after: %s", n.ID(), what)
+	}
+	return x.revive(n)
+}
+
+func fsyncFails(x *env) error {
+	return x.fatal(&faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Skip: int64(x.rnd.IntN(50)), Times: 1, Errno: syscall.EIO}, "an fsync fails")
+}
+
+func tornWrite(x *env) error {
+	return x.fatal(&faultfs.Rule{Op: faultfs.Write, Glob: "*", Skip: int64(x.rnd.IntN(50)), Times: 1, Errno: syscall.EIO, Short: 1 + x.rnd.IntN(200)}, "a write is torn")
+}
+
+func noSpace(x *env) error {
+	n := x.any()
+	if n == nil {
+		return nil
+	}
+	x.note("writes of %s find no space", n.ID())
+	n.excused("no space")
+	n.files.Set(&faultfs.Rule{Op: faultfs.Write, Glob: "*", Skip: int64(x.rnd.IntN(50)), Errno: syscall.ENOSPC})
+	x.hold(time.Second, 4*time.Second)
+	n.files.Clear()
+	return x.revive(n)
+}
+
+func slowDisk(x *env) error {
+	n := x.any()
+	if n == nil {
+		return nil
+	}
+	d := time.Duration(50+x.rnd.IntN(450)) * time.Millisecond
+	x.note("an fsync of %s takes %v", n.ID(), d)
+	n.excused("slow disk") // the watchdog may end it
+	n.files.Set(&faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Delay: d})
+	x.hold(3*time.Second, 10*time.Second)
+	n.files.Clear()
+	return x.revive(n)
+}
+
+func stallDisk(x *env) error {
+	n := x.any()
+	if n == nil {
+		return nil
+	}
+	x.note("an fsync of %s takes 10 s", n.ID())
+	n.excused("stalled disk")
+	n.files.Set(&faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Times: 1, Delay: 10 * time.Second})
+	x.hold(11*time.Second, 13*time.Second)
+	n.files.Clear()
+	return x.revive(n)
+}

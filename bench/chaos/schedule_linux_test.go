@@ -1,0 +1,116 @@
+package chaos
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/internal/check"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func steps(cfg Config, n int) []step {
+	s := newSchedule(cfg)
+	var res []step
+	for range n {
+		res = append(res, s.next())
+	}
+	return res
+}
+
+func TestScheduleFollowsFromTheSeed(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Faults, cfg.Pairs, cfg.Seed = Names(), true, 11
+	allow := cmp.AllowUnexported(step{})
+	if d := cmp.Diff(steps(cfg, 100), steps(cfg, 100), allow); d != "" {
+		t.Errorf("the same seed gave another schedule:\n%s", d)
+	}
+	other := cfg
+	other.Seed = 12
+	if cmp.Equal(steps(cfg, 100), steps(other, 100), allow) {
+		t.Error("another seed gave the same schedule")
+	}
+}
+
+func TestEveryFaultComesOnceARound(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Faults = Names()
+	var got []string
+	for _, s := range steps(cfg, len(cfg.Faults)) {
+		got = append(got, s.faults...)
+		if s.pause < 0 || s.pause > cfg.Calm {
+			t.Errorf("pause of %v is not within 0 and %v", s.pause, cfg.Calm)
+		}
+	}
+	want := Names()
+	slices.Sort(got)
+	slices.Sort(want)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("faults of a round (-want +got):\n%s", d)
+	}
+}
+
+func TestFaultsAreWhole(t *testing.T) {
+	names := map[string]bool{}
+	for _, f := range Faults() {
+		if f.Name == "" || f.About == "" || f.do == nil || names[f.Name] {
+			t.Errorf("fault %+v has no name, says nothing, does nothing or comes twice", f)
+		}
+		names[f.Name] = true
+	}
+}
+
+func TestValidate(t *testing.T) {
+	good := DefaultConfig()
+	good.Binary, good.Dir = "x", "y"
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		want string
+		edit func(*Config)
+	}{
+		{"nodes", func(c *Config) { c.Nodes = 0 }},
+		{"clients", func(c *Config) { c.Clients = 61 }},
+		{"binary", func(c *Config) { c.Binary = "" }},
+		{"load", func(c *Config) { c.Load = 0 }},
+		{"rate", func(c *Config) { c.Rate, c.Load = 1e6, time.Hour }},
+		{"faults", func(c *Config) { c.Faults = []string{"kill", "earthquake"} }},
+	}
+	for _, tt := range tests {
+		c := good
+		tt.edit(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("want a fault of %s, got %v", tt.want, err)
+		}
+	}
+}
+
+// TestOutcome: only what the service refuses for a reason of its own is taken as
+// without effect.
+func TestOutcome(t *testing.T) {
+	tests := []struct {
+		err  error
+		want check.Outcome
+	}{
+		{nil, check.OK},
+		{chat.E("send", chat.Forbidden, "", nil), check.Refused},
+		{chat.E("send", chat.NotFound, "", nil), check.Refused},
+		{chat.E("send", chat.Unavailable, "", nil), check.Unknown},
+		{chat.E("send", chat.Timeout, "", nil), check.Unknown},
+		{chat.E("send", chat.Busy, "", nil), check.Unknown},
+		{errors.New("connection reset"), check.Unknown},
+	}
+	for _, tt := range tests {
+		if got := outcome(tt.err); got != tt.want {
+			t.Errorf("outcome(%v) = %s, want %s", tt.err, got, tt.want)
+		}
+	}
+}
