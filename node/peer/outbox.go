@@ -67,14 +67,18 @@ func (o *outbox) nudge() {
 	}
 }
 
-// received books a frame from the other side with acks acknowledgements.
-func (o *outbox) received(acks byte) {
+// received books a frame from the other side: its acknowledgements, and one
+// that is owed for it when it holds items.
+func (o *outbox) received(b []byte) {
+	acks := b[0]
 	o.mu.Lock()
 	o.sent = max(o.sent-int(acks), 0)
-	o.owed++
-	go1 := o.owed >= ackEarly || o.cur != nil && acks > 0
+	if len(b) > 1 {
+		o.owed++
+	}
+	look := o.owed >= ackEarly || acks > 0 && o.bytes > 0
 	o.mu.Unlock()
-	if go1 {
+	if look {
 		o.nudge()
 	}
 }

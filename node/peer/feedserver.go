@@ -1,0 +1,166 @@
+package peer
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/fsm/conv"
+)
+
+// feedStream gives another node's front-end the entries of the conversations
+// that it has attached. It is the receiver of this node's bus. When the other
+// side does not take frames fast enough, entries are left out and the gap is
+// told as soon as there is room: nothing waits for a slow node.
+type feedStream struct {
+	outbox   // its mutex guards the fields below too
+	attached map[chat.ConvID]struct{}
+	gaps     map[chat.ConvID]struct{} // to be told; a subset of attached
+	buf      []byte
+}
+
+func (s *Server) serveFeed(st grpc.ServerStream) error {
+	if err := s.admit(st.Context()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(st.Context())
+	f := &feedStream{attached: make(map[chat.ConvID]struct{}), gaps: make(map[chat.ConvID]struct{})}
+	f.init(&s.pool, s.cfg.FramesMax, s.cfg.FeedBytesMax)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		f.run(ctx.Done(), func(m *frame) error {
+			f.tellGaps()
+			return st.SendMsg(m)
+		})
+	})
+	f.put(kindPong, 0, (&pong{epoch: s.deps.Identity.Epoch()}).append(nil), nil)
+	var err error
+	var in frame
+	for err == nil {
+		if err = st.RecvMsg(&in); err == nil {
+			err = s.attach(f, in.in)
+		}
+		in.free()
+	}
+	cancel()
+	f.mu.Lock()
+	f.closed = true
+	attached := f.attached
+	f.attached = nil
+	f.mu.Unlock()
+	for c := range attached {
+		s.deps.Feed.Detach(c, f)
+	}
+	wg.Wait()
+	return nil
+}
+
+// attach handles one frame of the front-end.
+func (s *Server) attach(f *feedStream, b []byte) error {
+	if len(b) < 1 {
+		return errFrame
+	}
+	f.received(b)
+	for b = b[1:]; len(b) > 0; {
+		it, rest, err := nextItem(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		if it.kind == kindPing {
+			f.put(kindPong, 0, (&pong{epoch: s.deps.Identity.Epoch()}).append(nil), nil)
+			continue
+		}
+		c, err := convOf(it.body)
+		if err != nil {
+			return err
+		}
+		switch it.kind {
+		case kindAttach:
+			if !f.add(c, s.cfg.AttachMax) {
+				f.Lost(c)
+				continue
+			}
+			s.deps.Feed.Attach(c, f, func() { f.say(kindAttached, c) })
+		case kindDetach:
+			f.drop(c)
+			s.deps.Feed.Detach(c, f)
+		default:
+			return errFrame
+		}
+	}
+	return nil
+}
+
+func (f *feedStream) add(c chat.ConvID, most int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.attached[c]; !ok && len(f.attached) >= most {
+		return false
+	}
+	f.attached[c] = struct{}{}
+	return true
+}
+
+func (f *feedStream) drop(c chat.ConvID) {
+	f.mu.Lock()
+	delete(f.attached, c)
+	delete(f.gaps, c)
+	f.mu.Unlock()
+}
+
+// say sends an item about a conversation. It may use half as much again as
+// entries may: what it says must not get lost, and it is small.
+func (f *feedStream) say(kind byte, c chat.ConvID) {
+	f.mu.Lock()
+	limit := f.bytesMax
+	f.bytesMax += limit / 2
+	f.putLocked(kind, 0, nil, []byte(c))
+	f.bytesMax = limit
+	f.mu.Unlock()
+	f.nudge()
+}
+
+// Deliver implements fanout.Receiver.
+func (f *feedStream) Deliver(e *chat.Entry) {
+	f.mu.Lock()
+	if _, ok := f.attached[e.Conv]; ok {
+		f.buf = conv.AppendEntry(f.buf[:0], e)
+		if !f.putLocked(kindEntry, 0, nil, f.buf) {
+			f.gaps[e.Conv] = struct{}{}
+		}
+	}
+	f.mu.Unlock()
+	f.nudge()
+}
+
+// Gap implements fanout.Receiver.
+func (f *feedStream) Gap(c chat.ConvID) {
+	f.mu.Lock()
+	if _, ok := f.attached[c]; ok && !f.putLocked(kindGap, 0, nil, []byte(c)) {
+		f.gaps[c] = struct{}{}
+	}
+	f.mu.Unlock()
+	f.nudge()
+}
+
+// Lost implements fanout.Receiver.
+func (f *feedStream) Lost(c chat.ConvID) {
+	f.drop(c)
+	f.say(kindLost, c)
+}
+
+// tellGaps sends what could not be said before.
+func (f *feedStream) tellGaps() {
+	f.mu.Lock()
+	for c := range f.gaps {
+		if f.bytes > f.bytesMax/2 || !f.putLocked(kindGap, 0, nil, []byte(c)) {
+			break
+		}
+		delete(f.gaps, c)
+	}
+	f.mu.Unlock()
+	f.nudge()
+}
