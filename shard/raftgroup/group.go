@@ -1,0 +1,387 @@
+package raftgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup/transport"
+	"github.com/chatnode/chatnode/store"
+)
+
+const (
+	appendEntriesMax = 64      // of one message; entries are batches
+	snapshotNever    = 1 << 62 // Raft takes no snapshots by itself: upkeep does
+	trailingMin      = 128     // entries that a cut always leaves
+)
+
+// group is one replica.
+type group struct {
+	host     *Host
+	id       shard.GroupID
+	log      *slog.Logger
+	closeLog func() error // of a log with a file of its own
+	logs     *logStore
+	machine  *machine
+	proposer *proposer
+	readers  *readers
+	snaps    *snapshotStore
+
+	awaiting atomic.Int64                    // entries of the local proposer that Raft has
+	lead     atomic.Pointer[leadership]      // while this replica leads and is ready
+	raft     atomic.Pointer[raft.Raft]       // nil while the group is rebuilt
+	trans    atomic.Pointer[transport.Group] // as raft
+	promised atomic.Bool                     // it is on record that this replica votes
+
+	changing chan struct{} // the turn of a membership change
+
+	life    sync.Mutex // one start, stop or rebuild at a time; guards what follows
+	stopped bool
+	run     *tenure
+}
+
+// openGroup opens the replica's log and state and starts its Raft.
+func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
+	g := &group{host: h, id: id, log: h.log.With("group", uint32(id)), changing: make(chan struct{}, 1)}
+	log, closeLog, err := h.openLog(id)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeLog())
+		}
+	}()
+	state, err := h.deps.State.Group(id)
+	if err != nil {
+		return nil, err
+	}
+	g.closeLog = closeLog
+	g.logs = newLogStore(log, h.deps.NodeID, h.fatal.fail)
+	g.logs.replica = g.raft.Load
+	g.logs.voter = g.promiseVoter
+	g.logs.truncated = func(from uint64) {
+		if t := g.trans.Load(); t != nil {
+			t.Truncated(from)
+		}
+	}
+	g.machine = newMachine(id, state, h.deps.Machine(id), h.fatal.fail)
+	g.machine.awaited = func() bool { return g.awaiting.Load() > 0 }
+	g.snaps = &snapshotStore{state: state, installed: g.installed}
+	if err := g.reconcile(); err != nil {
+		return nil, err
+	}
+	log.NotifyDurable(g.durable)
+	g.readers = &readers{g: g}
+	g.proposer = newProposer(g, h.cfg.InFlightMax)
+	if err := g.launch(); err != nil {
+		g.proposer.stop()
+		return nil, err
+	}
+	return g, nil
+}
+
+// openLog gives the log of a group and how to close it, when it is its own.
+func (h *Host) openLog(id shard.GroupID) (store.GroupLog, func() error, error) {
+	if h.usesBolt(id) {
+		b, err := openBoltLog(h.boltPath(id))
+		if err != nil {
+			return nil, nil, err
+		}
+		return b, b.Close, nil
+	}
+	l, err := h.deps.Logs.Group(id)
+	return l, func() error { return nil }, err
+}
+
+func (h *Host) usesBolt(id shard.GroupID) bool {
+	return h.cfg.BoltDir != "" && (h.cfg.BoltAll || id == shard.Meta)
+}
+
+func (h *Host) boltPath(id shard.GroupID) string {
+	return filepath.Join(h.cfg.BoltDir, fmt.Sprintf("group-%d.bolt", id))
+}
+
+// reconcile compares log, state and promise before Raft sees them. A state that
+// is ahead of the log, or that the log contradicts, covers all of it: an install
+// or a lost tail was cut short. The state is made durable before the log goes,
+// since the log may hold the only durable copy of what the state contains.
+func (g *group) reconcile() error {
+	log := g.logs.log
+	applied, term := g.machine.state.Applied()
+	first, last := log.FirstIndex(), log.LastIndex()
+	if last > 0 && applied > 0 {
+		drop := last < applied
+		if !drop && first <= applied {
+			var e store.LogEntry
+			if err := log.Entry(applied, &e); err != nil {
+				return err
+			}
+			drop = e.Term != term
+		}
+		if drop {
+			g.log.Warn("the log ends before the state: dropping it", "last", last, "applied", applied)
+			if err := g.machine.state.Barrier(); err != nil {
+				return err
+			}
+			if err := log.DeleteRange(first, last); err != nil {
+				return err
+			}
+			first, last = 0, 0
+		}
+	}
+	if last > 0 && first > applied+1 {
+		return fmt.Errorf("the log begins at %d and the state ends at %d: entries are missing: %w", first, applied, store.ErrCorrupt)
+	}
+	return g.checkPromise(max(last, applied), term)
+}
+
+func (g *group) checkPromise(last, term uint64) error {
+	if g.host.deps.Promises == nil {
+		return nil
+	}
+	p, ok := g.host.deps.Promises.Promise(g.id)
+	if !ok {
+		return nil
+	}
+	g.promised.Store(p.Voter)
+	if t, err := g.logs.GetUint64([]byte("CurrentTerm")); err == nil {
+		term = max(term, t)
+	}
+	return p.Check(term, last)
+}
+
+// promiseVoter records that this replica votes, before it can.
+func (g *group) promiseVoter(term uint64) {
+	if g.host.deps.Promises == nil || g.promised.Load() {
+		return
+	}
+	if err := g.host.deps.Promises.SetPromise(g.id, store.Promise{Voter: true, Term: term}); err != nil {
+		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
+		return
+	}
+	g.promised.Store(true)
+}
+
+// promiseLog records how far the durable log has come.
+func (g *group) promiseLog() {
+	if g.host.deps.Promises == nil || !g.promised.Load() {
+		return
+	}
+	applied, term := g.machine.state.Applied()
+	p := store.Promise{Voter: true, Term: term, Index: min(applied, g.logs.log.DurableIndex())}
+	if err := g.host.deps.Promises.SetPromise(g.id, p); err != nil {
+		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
+	}
+}
+
+// durable is called by the log's writer after each fsync.
+func (g *group) durable(index uint64) {
+	g.logs.durable(index)
+	if t := g.trans.Load(); t != nil {
+		t.Durable(index)
+	}
+}
+
+func (g *group) installed(bytes int64) {
+	g.logs.voters.Store(unknownVoters)
+	if m := g.host.deps.Metrics.Installed; m != nil {
+		m(g.id, bytes)
+	}
+}
+
+// raftConfig is what every group runs with.
+func (h *Host) raftConfig(log *slog.Logger, notify chan<- bool) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = h.id
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = h.cfg.Heartbeat, h.cfg.Heartbeat, h.cfg.Heartbeat
+	c.CommitTimeout = h.cfg.CommitTimeout
+	c.MaxAppendEntries = appendEntriesMax
+	c.BatchApplyCh = true
+	c.ShutdownOnRemove = false // the owner removes what the cluster removed
+	c.SnapshotInterval, c.SnapshotThreshold = 24*time.Hour, snapshotNever
+	c.TrailingLogs = math.MaxInt64
+	c.NoSnapshotRestoreOnStart = true
+	c.NoLegacyTelemetry = true
+	c.NotifyCh = notify
+	c.Logger = newRaftLog(log)
+	return c
+}
+
+// launch starts Raft on what is on disk. The caller holds life, or is alone.
+func (g *group) launch() error {
+	t := newTenure(g)
+	trans, err := g.host.hub.Group(g.id, transport.Options{
+		DurableIndex: g.logs.log.DurableIndex,
+		CurrentTerm:  g.currentTerm,
+		FastHeartbeat: func(term uint64) bool {
+			r := g.raft.Load()
+			return r != nil && r.State() == raft.Follower && r.CurrentTerm() == term
+		},
+		Wanted:  g.wants,
+		Install: g.install,
+	})
+	if err != nil {
+		return err
+	}
+	g.trans.Store(trans)
+	r, err := newRaft(g.host.raftConfig(g.log, t.notify), g.machine, g.logs, g.snaps, trans)
+	if err != nil {
+		g.trans.Store(nil)
+		return errors.Join(err, trans.Close())
+	}
+	g.raft.Store(r)
+	g.run = t
+	t.start(r)
+	if v := voters(r.GetConfiguration().Configuration()); len(v) == 1 && v[0] == g.host.deps.NodeID {
+		trans.Elect() // nobody else could lead
+	}
+	return nil
+}
+
+// newRaft turns the panics of Raft's start into errors.
+func newRaft(c *raft.Config, m *machine, l *logStore, s *snapshotStore, t *transport.Group) (r *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("start raft: %v", p)
+		}
+	}()
+	return raft.NewRaft(c, m, l, l, s, t)
+}
+
+// currentTerm is what Verify answers with: no confirmation without a Raft.
+func (g *group) currentTerm() uint64 {
+	if r := g.raft.Load(); r != nil {
+		return r.CurrentTerm()
+	}
+	return math.MaxUint64
+}
+
+// wants reports whether this replica leads and replicates to the peer.
+func (g *group) wants(peer shard.NodeID) bool {
+	r := g.raft.Load()
+	if r == nil || r.State() != raft.Leader {
+		return false
+	}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if shard.NodeID(s.ID) == peer {
+			return true
+		}
+	}
+	return false
+}
+
+// halt ends Raft and what follows it. The caller holds life.
+func (g *group) halt() {
+	trans, r := g.trans.Load(), g.raft.Load()
+	if trans == nil {
+		return
+	}
+	_ = trans.Close() // first: Raft waits for what waits in it; never fails
+	if r != nil {
+		if err := r.Shutdown().Error(); err != nil {
+			g.log.Warn("raft did not stop cleanly", "err", err)
+		}
+	}
+	g.raft.Store(nil)
+	g.run.stop()
+	g.run = nil
+	g.trans.Store(nil)
+	g.readers.expire(0, true)
+}
+
+// stop ends the replica and waits for it.
+func (g *group) stop() {
+	g.life.Lock()
+	defer g.life.Unlock()
+	if g.stopped {
+		return
+	}
+	g.stopped = true
+	g.halt()
+	g.proposer.stop()
+	g.machine.abandon(errStopping)
+	g.logs.log.NotifyDurable(nil)
+	if g.host.fatal.err.Load() == nil {
+		if last := g.logs.log.LastIndex(); last > 0 && g.logs.log.WaitDurable(last) == nil {
+			g.promiseLog()
+		}
+	}
+	if err := g.closeLog(); err != nil {
+		g.log.Warn("cannot close the log", "err", err)
+	}
+}
+
+// bootstrapGroup writes the first entry of a new group.
+func bootstrapGroup(h *Host, id shard.GroupID, servers []Server) error {
+	var c raft.Configuration
+	self := false
+	for _, s := range servers {
+		suffrage := raft.Nonvoter
+		if s.Voter {
+			suffrage = raft.Voter
+			self = self || s.ID == h.deps.NodeID
+		}
+		c.Servers = append(c.Servers, raft.Server{Suffrage: suffrage, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.ID)})
+	}
+	if !self {
+		return errors.New("bootstrap: this node has to be one of the voters")
+	}
+	log, closeLog, err := h.openLog(id)
+	if err != nil {
+		return err
+	}
+	state, err := h.deps.State.Group(id)
+	if err != nil {
+		return errors.Join(err, closeLog())
+	}
+	g := &group{host: h, id: id, log: h.log}
+	ls := newLogStore(log, h.deps.NodeID, h.fatal.fail)
+	ls.replica = g.raft.Load
+	ls.voter = g.promiseVoter
+	ls.truncated = func(uint64) {}
+	snaps := &snapshotStore{state: state}
+	_, trans := raft.NewInmemTransport(raft.ServerAddress(h.id))
+	err = raft.BootstrapCluster(h.raftConfig(g.log, nil), ls, ls, snaps, trans, c)
+	return errors.Join(err, closeLog())
+}
+
+// wipeGroup removes all of a group from this node.
+func wipeGroup(h *Host, id shard.GroupID) error {
+	var errs []error
+	if h.usesBolt(id) {
+		errs = append(errs, removeBoltLog(h.boltPath(id)))
+	} else {
+		errs = append(errs, h.deps.Logs.Drop(id))
+	}
+	state, err := h.deps.State.Group(id)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	errs = append(errs, state.Drop())
+	if h.deps.Promises != nil {
+		errs = append(errs, h.deps.Promises.Forget(id))
+	}
+	return errors.Join(errs...)
+}
+
+// waitFuture waits for one of Raft's futures as long as ctx allows.
+func waitFuture(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,106 @@
+package raftgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/chatnode/chatnode/store"
+)
+
+// install decides what becomes of a snapshot before Raft sees it. Raft v1.7.3
+// does not handle one that ends before the local log does: a conflicting rest
+// stays, or the log is emptied behind its back (hashicorp/raft issue 697).
+func (g *group) install(_ context.Context, m *raft.InstallSnapshotRequest, data io.Reader,
+	pass func(io.Reader) (*raft.InstallSnapshotResponse, error),
+) (*raft.InstallSnapshotResponse, error) {
+	r := g.raft.Load()
+	if r == nil {
+		return nil, errStopping
+	}
+	if m.Term < r.CurrentTerm() || r.LastIndex() < m.LastLogIndex {
+		return pass(data)
+	}
+	have, err := g.holds(m.LastLogIndex, m.LastLogTerm)
+	if err != nil {
+		return nil, err
+	}
+	if !have {
+		return g.replace(m, data)
+	}
+	// Figure 13, step 6, of the Raft paper: the log has the snapshot's last entry,
+	// so it has all before it, and what follows stays.
+	if _, err := io.Copy(io.Discard, data); err != nil {
+		return nil, err
+	}
+	return &raft.InstallSnapshotResponse{Term: m.Term, Success: true}, nil
+}
+
+// holds reports whether the replica durably has the entry of an index and term,
+// in the state or in the log.
+func (g *group) holds(index, term uint64) (bool, error) {
+	if applied, _ := g.machine.state.Applied(); applied >= index {
+		return true, g.machine.state.Barrier()
+	}
+	var e store.LogEntry
+	err := g.logs.log.Entry(index, &e)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	case e.Term != term:
+		return false, nil
+	}
+	return true, g.logs.log.WaitDurable(index)
+}
+
+// replace installs a snapshot onto a log that goes on beyond it with other
+// entries. Raft is stopped, the snapshot becomes the state, and only then the
+// log goes: it may hold the only other copy of what the snapshot contains.
+func (g *group) replace(m *raft.InstallSnapshotRequest, data io.Reader) (*raft.InstallSnapshotResponse, error) {
+	in, err := g.machine.state.NewInstall()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Abort()
+	if _, err := io.Copy(in, data); err != nil {
+		return nil, err
+	}
+	if h, ok := in.Header(); !ok || h.Index != m.LastLogIndex || h.Term != m.LastLogTerm {
+		return nil, fmt.Errorf("the stream is not that of index %d term %d: %w", m.LastLogIndex, m.LastLogTerm, store.ErrCorrupt)
+	}
+	if err := g.rebuild(in); err != nil {
+		return nil, err
+	}
+	// The connection that asked went with the old Raft. The leader asks again and
+	// finds the entry.
+	return &raft.InstallSnapshotResponse{Term: m.Term, Success: true}, nil
+}
+
+// rebuild runs the replica anew on an installed state and an empty log. What
+// fails in between leaves a replica that must not go on.
+func (g *group) rebuild(in *store.Install) error {
+	g.life.Lock()
+	defer g.life.Unlock()
+	if g.stopped {
+		return errStopping
+	}
+	g.log.Warn("the log contradicts the snapshot that was received: beginning anew from it")
+	g.halt()
+	err := g.machine.install(in)
+	if err == nil {
+		err = g.logs.DeleteRange(g.logs.log.FirstIndex(), g.logs.log.LastIndex())
+	}
+	if err == nil {
+		err = g.launch()
+	}
+	if err != nil {
+		err = fmt.Errorf("rebuild group %d: %w", g.id, err)
+		g.host.fatal.fail(err)
+	}
+	return err
+}

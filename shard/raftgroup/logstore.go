@@ -1,0 +1,317 @@
+package raftgroup
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/store"
+)
+
+const (
+	markBytes = 1 << 20 // of log between two marks
+	marksMax  = 4096
+)
+
+// logStore is Raft's log and stable store on a store.GroupLog. StoreLogs returns
+// before the entries are durable; who may see an acknowledgement of them waits
+// (docs/adr/0002). Raft calls StoreLogs and DeleteRange from one goroutine,
+// except for compaction.
+type logStore struct {
+	log   store.GroupLog
+	self  raft.ServerID
+	fatal func(error)
+	// replica is the group's Raft, nil until it runs.
+	replica func() *raft.Raft
+	// voter is told, before a configuration that makes this node a voter is
+	// stored, its term.
+	voter     func(term uint64)
+	truncated func(from uint64)
+
+	voters  atomic.Int64 // of the newest configuration; unknownVoters until asked
+	pending atomic.Int64 // since when something waits for the disk, Unix nanoseconds; 0 when nothing does
+	setting atomic.Int64 // the same for stable values
+
+	write   sync.Mutex // one Append or DeleteRange at a time; guards scratch
+	scratch []store.LogEntry
+
+	mu    sync.Mutex // guards what follows
+	marks []mark     // where each further markBytes of log began
+	total int64      // bytes appended since the start
+	since time.Time  // the last cut
+}
+
+type mark struct {
+	index uint64
+	bytes int64 // appended before it
+}
+
+const unknownVoters = -1
+
+var (
+	_ raft.LogStore          = (*logStore)(nil)
+	_ raft.StableStore       = (*logStore)(nil)
+	_ raft.MonotonicLogStore = (*logStore)(nil)
+)
+
+func newLogStore(log store.GroupLog, self shard.NodeID, fatal func(error)) *logStore {
+	s := &logStore{log: log, self: raft.ServerID(self), fatal: fatal, since: time.Now()}
+	s.voters.Store(unknownVoters)
+	return s
+}
+
+// IsMonotonic makes Raft clear the log after an install: it takes no gaps.
+func (s *logStore) IsMonotonic() bool { return true }
+
+// FirstIndex implements raft.LogStore.
+func (s *logStore) FirstIndex() (uint64, error) { return s.log.FirstIndex(), nil }
+
+// LastIndex implements raft.LogStore.
+func (s *logStore) LastIndex() (uint64, error) { return s.log.LastIndex(), nil }
+
+// GetLog implements raft.LogStore.
+func (s *logStore) GetLog(index uint64, l *raft.Log) error {
+	var e store.LogEntry
+	if err := s.log.Entry(index, &e); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return raft.ErrLogNotFound
+		}
+		s.fatal(err)
+		return err
+	}
+	*l = raft.Log{Index: e.Index, Term: e.Term, Type: raft.LogType(e.Type), Data: e.Data, Extensions: e.Extensions}
+	if e.AppendedAtNS != 0 {
+		l.AppendedAt = time.Unix(0, e.AppendedAtNS)
+	}
+	return nil
+}
+
+// StoreLog implements raft.LogStore.
+func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs implements raft.LogStore. It waits for the disk only where Raft could
+// commit on this replica's word alone.
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	wait := s.mustWait(logs)
+	last := logs[len(logs)-1].Index
+	err := s.append(logs)
+	if err == nil && wait {
+		err = s.log.WaitDurable(last)
+	}
+	if err != nil {
+		s.fatal(err)
+		return err
+	}
+	if s.log.DurableIndex() >= last {
+		s.pending.Store(0)
+	}
+	return nil
+}
+
+func (s *logStore) append(logs []*raft.Log) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	s.scratch = s.scratch[:0]
+	size := int64(0)
+	for _, l := range logs {
+		s.scratch = append(s.scratch, store.LogEntry{
+			Index: l.Index, Term: l.Term, Type: uint8(l.Type), Data: l.Data, Extensions: l.Extensions,
+			AppendedAtNS: l.AppendedAt.UnixNano(),
+		})
+		size += int64(len(l.Data) + len(l.Extensions))
+	}
+	s.pending.CompareAndSwap(0, time.Now().UnixNano())
+	err := s.log.Append(s.scratch)
+	clear(s.scratch)
+	s.grown(logs[0].Index, size)
+	return err
+}
+
+// mustWait reports whether these entries have to be durable before Raft counts
+// them: a leader that is the only voter commits by itself, and so may one whose
+// configuration entry makes it so, or lowers the quorum under entries in flight.
+func (s *logStore) mustWait(logs []*raft.Log) bool {
+	changes := false
+	for _, l := range logs {
+		if l.Type == raft.LogConfiguration {
+			changes = true
+			c := raft.DecodeConfiguration(l.Data)
+			s.voters.Store(countVoters(c))
+			if hasVoter(c, s.self) {
+				s.voter(l.Term)
+			}
+		}
+	}
+	r := s.replica()
+	if r == nil {
+		return true
+	}
+	if r.State() != raft.Leader {
+		return false
+	}
+	if s.voters.Load() == unknownVoters {
+		s.voters.Store(countVoters(r.GetConfiguration().Configuration()))
+	}
+	return changes || s.voters.Load() <= 1
+}
+
+func countVoters(c raft.Configuration) (n int64) {
+	for _, s := range c.Servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
+}
+
+func hasVoter(c raft.Configuration, id raft.ServerID) bool {
+	return slices.ContainsFunc(c.Servers, func(s raft.Server) bool { return s.ID == id && s.Suffrage == raft.Voter })
+}
+
+// durable is called after each fsync that raised the durable index.
+func (s *logStore) durable(index uint64) {
+	if index >= s.log.LastIndex() {
+		s.pending.Store(0)
+	} else {
+		s.pending.Store(time.Now().UnixNano())
+	}
+}
+
+// DeleteRange implements raft.LogStore.
+func (s *logStore) DeleteRange(low, high uint64) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	first, last := s.log.FirstIndex(), s.log.LastIndex()
+	low, high = max(low, first), min(high, last)
+	if last == 0 || low > high {
+		return nil
+	}
+	if high == last {
+		s.voters.Store(unknownVoters) // a configuration may be among what goes
+		s.truncated(low)
+	}
+	if err := s.log.DeleteRange(low, high); err != nil {
+		s.fatal(err)
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if low == first {
+		s.since = time.Now()
+		n, _ := slices.BinarySearchFunc(s.marks, high+1, func(m mark, i uint64) int { return compare(m.index, i) })
+		s.marks = append(s.marks[:0], s.marks[n:]...)
+	} else {
+		n, _ := slices.BinarySearchFunc(s.marks, low, func(m mark, i uint64) int { return compare(m.index, i) })
+		s.marks = s.marks[:n]
+	}
+	return nil
+}
+
+func compare(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// grown notes size bytes appended from index on.
+func (s *logStore) grown(index uint64, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].bytes >= markBytes {
+		if n >= marksMax {
+			s.marks = append(s.marks[:0], s.marks[n/2:]...)
+		}
+		s.marks = append(s.marks, mark{index: index, bytes: s.total})
+	}
+	s.total += size
+}
+
+// size estimates the bytes of entries that the log holds, as far as this process
+// appended them, and gives the time of the last cut.
+func (s *logStore) size() (int64, time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.marks) == 0 {
+		return 0, s.since
+	}
+	return s.total - s.marks[0].bytes, s.since
+}
+
+// trailing is the number of newest entries that hold about keep bytes.
+func (s *logStore) trailing(keep int64) uint64 {
+	last := s.log.LastIndex()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.marks) - 1; i >= 0; i-- {
+		if s.total-s.marks[i].bytes >= keep {
+			return last - min(last, s.marks[i].index) + 1
+		}
+	}
+	return last - min(last, s.log.FirstIndex()) + 1
+}
+
+// waitingSince is when the oldest write began that is not done, zero for none.
+func (s *logStore) waitingSince() time.Time {
+	oldest := int64(0)
+	for _, v := range []int64{s.pending.Load(), s.setting.Load()} {
+		if v != 0 && (oldest == 0 || v < oldest) {
+			oldest = v
+		}
+	}
+	if oldest == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, oldest)
+}
+
+// Set implements raft.StableStore.
+func (s *logStore) Set(key, val []byte) error {
+	s.setting.Store(time.Now().UnixNano())
+	defer s.setting.Store(0)
+	if err := s.log.Set(key, val); err != nil {
+		s.fatal(err)
+		return err
+	}
+	return nil
+}
+
+// Get implements raft.StableStore. Raft compares the text of the error for an
+// absent key with "not found".
+func (s *logStore) Get(key []byte) ([]byte, error) {
+	v, err := s.log.Get(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, store.ErrNotFound
+	}
+	return v, err
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *logStore) SetUint64(key []byte, v uint64) error {
+	return s.Set(key, binary.BigEndian.AppendUint64(nil, v))
+}
+
+// GetUint64 implements raft.StableStore.
+func (s *logStore) GetUint64(key []byte) (uint64, error) {
+	v, err := s.Get(key)
+	if err != nil {
+		return 0, err
+	}
+	if len(v) != 8 {
+		return 0, store.ErrCorrupt
+	}
+	return binary.BigEndian.Uint64(v), nil
+}

@@ -1,0 +1,227 @@
+package raftgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/shard"
+)
+
+const (
+	caughtUpLag    = 64 // entries behind which a replica may still be promoted
+	catchUpPoll    = 25 * time.Millisecond
+	transferTries  = 4
+	transferPause  = 50 * time.Millisecond
+	drainLimit     = 250 * time.Millisecond // for entries in flight before a transfer
+	changeDeadline = 10 * time.Second
+)
+
+// change runs one change of the configuration. They go one at a time: here by
+// the group's turn, and in Raft, which takes none while one is not committed.
+func (h *Host) change(ctx context.Context, g shard.GroupID, op string, fn func(r *raft.Raft, servers []raft.Server) raft.IndexFuture) error {
+	gr := h.group(g)
+	if gr == nil {
+		return errNoGroup
+	}
+	r := gr.raft.Load()
+	if r == nil || !gr.leads() {
+		return chat.E(op, chat.NotLeader, "ask the leader of the group", nil)
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeDeadline)
+	defer cancel()
+	select {
+	case gr.changing <- struct{}{}:
+		defer func() { <-gr.changing }()
+	case <-ctx.Done():
+		return chat.E(op, chat.Timeout, "another change is not done", context.Cause(ctx))
+	}
+	f := fn(r, r.GetConfiguration().Configuration().Servers)
+	if f == nil {
+		return nil
+	}
+	err := waitFuture(ctx, f)
+	switch {
+	case err == nil:
+		gr.log.Info("membership changed", "op", op, "index", f.Index())
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return chat.E(op, chat.NotLeader, "ask the leader of the group", err)
+	default:
+		return chat.E(op, chat.Unavailable, "the outcome is not known: look at the configuration", errors.Join(ErrAmbiguous, err))
+	}
+}
+
+func find(servers []raft.Server, id shard.NodeID) (raft.Server, bool) {
+	for _, s := range servers {
+		if s.ID == raft.ServerID(id) {
+			return s, true
+		}
+	}
+	return raft.Server{}, false
+}
+
+// AddNonvoter adds a replica that takes the log and does not vote. A member is
+// left as it is.
+func (h *Host) AddNonvoter(ctx context.Context, g shard.GroupID, id shard.NodeID) error {
+	if !shard.ValidNodeID(id) {
+		return chat.E("add replica", chat.Invalid, "not a node id", nil)
+	}
+	return h.change(ctx, g, "add replica", func(r *raft.Raft, servers []raft.Server) raft.IndexFuture {
+		if _, ok := find(servers, id); ok {
+			return nil
+		}
+		return r.AddNonvoter(raft.ServerID(id), raft.ServerAddress(id), 0, changeDeadline)
+	})
+}
+
+// Promote waits until a replica has caught up and makes it a voter.
+func (h *Host) Promote(ctx context.Context, g shard.GroupID, id shard.NodeID) error {
+	if err := h.awaitCaughtUp(ctx, g, id); err != nil {
+		return err
+	}
+	return h.change(ctx, g, "promote replica", func(r *raft.Raft, servers []raft.Server) raft.IndexFuture {
+		if s, ok := find(servers, id); ok && s.Suffrage == raft.Voter {
+			return nil
+		}
+		return r.AddVoter(raft.ServerID(id), raft.ServerAddress(id), 0, changeDeadline)
+	})
+}
+
+func (h *Host) awaitCaughtUp(ctx context.Context, g shard.GroupID, id shard.NodeID) error {
+	tick := time.NewTicker(catchUpPoll)
+	defer tick.Stop()
+	for {
+		gr := h.group(g)
+		if gr == nil || !gr.leads() {
+			return chat.E("promote replica", chat.NotLeader, "ask the leader of the group", nil)
+		}
+		r, trans := gr.raft.Load(), gr.trans.Load()
+		if r != nil && trans != nil {
+			if _, ok := find(r.GetConfiguration().Configuration().Servers, id); !ok {
+				return chat.E("promote replica", chat.NotMember, "add it first", nil)
+			}
+			p := trans.Progress(id)
+			if time.Since(p.Contact) < 2*h.cfg.Heartbeat && p.Match > 0 && p.Match+caughtUpLag >= r.CommitIndex() {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return chat.E("promote replica", chat.Timeout, "it has not caught up", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// RemoveServer takes a replica out of the configuration. A leader that is to be
+// removed gives the leadership away and answers not_leader: ask the next one.
+func (h *Host) RemoveServer(ctx context.Context, g shard.GroupID, id shard.NodeID) error {
+	if id == h.deps.NodeID && h.IsLeader(g) {
+		if err := h.TransferLeadership(ctx, g, ""); err != nil {
+			return err
+		}
+		return chat.E("remove replica", chat.NotLeader, "the leadership has moved: ask the new leader", nil)
+	}
+	return h.change(ctx, g, "remove replica", func(r *raft.Raft, servers []raft.Server) raft.IndexFuture {
+		if _, ok := find(servers, id); !ok {
+			return nil
+		}
+		return r.RemoveServer(raft.ServerID(id), 0, changeDeadline)
+	})
+}
+
+// TransferLeadership moves the leadership to a voter, or to the one that is
+// furthest when to is "". Proposals that come meanwhile wait in the queue.
+func (h *Host) TransferLeadership(ctx context.Context, g shard.GroupID, to shard.NodeID) error {
+	gr := h.group(g)
+	if gr == nil {
+		return errNoGroup
+	}
+	var last error
+	for try := range transferTries {
+		if try > 0 {
+			select {
+			case <-ctx.Done():
+				return chat.E("transfer leadership", chat.Timeout, "", errors.Join(context.Cause(ctx), last))
+			case <-time.After(transferPause << try):
+			}
+		}
+		r, trans := gr.raft.Load(), gr.trans.Load()
+		if r == nil || trans == nil || r.State() != raft.Leader {
+			return chat.E("transfer leadership", chat.NotLeader, "this node does not lead the group", last)
+		}
+		target := to
+		if target == "" {
+			target = gr.successor(r)
+		}
+		if target == "" {
+			return chat.E("transfer leadership", chat.Unavailable, "no other voter can be reached", last)
+		}
+		gr.proposer.pause(drainLimit)
+		last = waitFuture(ctx, r.LeadershipTransferToServer(raft.ServerID(target), raft.ServerAddress(target)))
+		if last == nil {
+			gr.awaitLost(ctx)
+		}
+		gr.proposer.resume()
+		if last == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if last != nil {
+		return chat.E("transfer leadership", chat.Unavailable, "", last)
+	}
+	return nil
+}
+
+// awaitLost waits until the loss of the leadership was noticed, so that what
+// waits in the queue is sent on and not to a Raft that refuses it.
+func (g *group) awaitLost(ctx context.Context) {
+	for end := time.Now().Add(g.host.cfg.Heartbeat); g.lead.Load() != nil && ctx.Err() == nil && time.Now().Before(end); {
+		t := time.NewTimer(time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// successor is the voter that is furthest and in contact.
+func (g *group) successor(r *raft.Raft) (best shard.NodeID) {
+	trans := g.trans.Load()
+	if trans == nil {
+		return ""
+	}
+	var most uint64
+	for _, id := range voters(r.GetConfiguration().Configuration()) {
+		if id == g.host.deps.NodeID {
+			continue
+		}
+		p := trans.Progress(id)
+		if time.Since(p.Contact) < 2*g.host.cfg.Heartbeat && (best == "" || p.Match > most) {
+			best, most = id, p.Match
+		}
+	}
+	return best
+}
+
+// giveUpAll moves every leadership away, one after another.
+func (h *Host) giveUpAll(ctx context.Context) {
+	for _, g := range h.Groups() {
+		gr := h.group(g)
+		if gr == nil {
+			continue
+		}
+		if r := gr.raft.Load(); r == nil || r.State() != raft.Leader || len(voters(r.GetConfiguration().Configuration())) < 2 {
+			continue
+		}
+		if err := h.TransferLeadership(ctx, g, ""); err != nil && chat.CodeOf(err) != chat.NotLeader {
+			h.log.Warn("cannot give the leadership away", "group", uint32(g), "err", fmt.Sprint(err))
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chatnode/chatnode/shard"
+)
+
+const (
+	// pendingBytesHigh is where a sender of entries waits for the socket.
+	pendingBytesHigh = 8 << 20
+	// pendingBytesMax ends the link: answers do not wait.
+	pendingBytesMax = 64 << 20
+	// keepBytes bounds the buffers that an idle link keeps.
+	keepBytes = 1 << 20
+)
+
+var errLinkClosed = errors.New("connection closed")
+
+// link is one connection with a writer that sends whatever has gathered in one
+// write. Frames that can wait are flushed with the next one that cannot, or
+// after the hub's flush delay.
+type link struct {
+	conn  net.Conn
+	stats *counters
+	delay time.Duration
+	recv  atomic.Int64 // when the last frame came, Unix nanoseconds
+
+	mu     sync.Mutex // guards what follows
+	wake   sync.Cond  // the writer, and senders that wait for room
+	pend   []byte
+	urgent bool
+	lazy   *time.Timer
+	armed  bool
+	err    error
+	done   chan struct{} // closed when the writer has ended
+}
+
+func newLink(conn net.Conn, stats *counters, delay time.Duration) *link {
+	l := &link{conn: conn, stats: stats, delay: delay, done: make(chan struct{})}
+	l.wake.L = &l.mu
+	l.recv.Store(time.Now().UnixNano())
+	go l.write()
+	return l
+}
+
+// write is the writer's goroutine; it ends when the link failed.
+func (l *link) write() {
+	defer close(l.done)
+	var spare []byte
+	for {
+		l.mu.Lock()
+		for l.err == nil && !l.urgent {
+			l.wake.Wait()
+		}
+		if l.err != nil {
+			l.mu.Unlock()
+			return
+		}
+		out := l.pend
+		l.pend, l.urgent = spare[:0], false
+		l.wake.Broadcast()
+		l.mu.Unlock()
+		n, err := l.conn.Write(out)
+		l.stats.bytes.Add(uint64(n))
+		l.stats.writes.Add(1)
+		if err != nil {
+			l.fail(err)
+			return
+		}
+		if spare = out; cap(spare) > keepBytes {
+			spare = nil
+		}
+	}
+}
+
+// send appends one frame. wait makes it wait for room, for callers that may.
+func (l *link) send(k kind, g shard.GroupID, req uint64, urgent, wait bool, enc func([]byte) []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for wait && l.err == nil && len(l.pend) > pendingBytesHigh {
+		l.wake.Wait()
+	}
+	if l.err != nil {
+		return l.err
+	}
+	if len(l.pend) > pendingBytesMax {
+		l.failLocked(errors.New("the peer does not read"))
+		return l.err
+	}
+	start := len(l.pend)
+	l.pend = openFrame(l.pend, k, g, req)
+	if enc != nil {
+		l.pend = enc(l.pend)
+	}
+	sealFrame(l.pend, start)
+	l.stats.frames.Add(1)
+	switch {
+	case urgent || l.delay <= 0:
+		if !l.urgent {
+			l.urgent = true
+			l.wake.Broadcast()
+		}
+	case !l.armed && !l.urgent:
+		l.armed = true
+		if l.lazy == nil {
+			l.lazy = time.AfterFunc(l.delay, l.flush)
+		} else {
+			l.lazy.Reset(l.delay)
+		}
+	}
+	return nil
+}
+
+func (l *link) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed = false
+	if len(l.pend) > 0 && !l.urgent {
+		l.urgent = true
+		l.wake.Broadcast()
+	}
+}
+
+// fail ends the link; the first reason stays.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failLocked(err)
+}
+
+func (l *link) failLocked(err error) {
+	if l.err != nil {
+		return
+	}
+	l.err = err
+	if l.lazy != nil {
+		l.lazy.Stop()
+	}
+	l.wake.Broadcast()
+	_ = l.conn.Close() // the reason is recorded; both loops end by it
+}
+
+func (l *link) failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}

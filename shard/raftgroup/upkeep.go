@@ -1,0 +1,102 @@
+package raftgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/chatnode/chatnode/chat"
+)
+
+const (
+	upkeepEvery = 250 * time.Millisecond
+	cutEvery    = 8 // rounds of upkeep between looks at the logs' sizes
+)
+
+// upkeep looks after all groups: rounds of readers that are out for too long,
+// writes that do not come back, and logs that have grown.
+func (h *Host) upkeep() {
+	tick := time.NewTicker(upkeepEvery)
+	defer tick.Stop()
+	var leaving bool
+	for n := 0; ; n++ {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		slow := time.Duration(0)
+		for i := range h.groups {
+			g := h.groups[i].Load()
+			if g == nil {
+				continue
+			}
+			g.readers.expire(2*h.cfg.Heartbeat, false)
+			if since := g.logs.waitingSince(); !since.IsZero() {
+				slow = max(slow, time.Since(since))
+			}
+			if n%cutEvery == cutEvery-1 {
+				g.maybeCut()
+			}
+		}
+		switch {
+		case slow > h.cfg.StuckWrite:
+			h.fatal.fail(fmt.Errorf("a write to the log has not come back for %v: the disk hangs", slow.Round(time.Millisecond)))
+		case slow > h.cfg.SlowWrite && !leaving:
+			leaving = true
+			h.log.Error("log writes are slow: giving leaderships away", "waiting", slow)
+			h.wg.Go(func() {
+				ctx, cancel := context.WithTimeout(h.ctx, h.cfg.StuckWrite)
+				defer cancel()
+				h.giveUpAll(ctx)
+			})
+		case slow < h.cfg.SlowWrite/2:
+			leaving = false
+		}
+	}
+}
+
+// maybeCut shortens a log that is over its size or age.
+func (g *group) maybeCut() {
+	size, since := g.logs.size()
+	c := &g.host.cfg
+	switch {
+	case size > c.LogBytesMax:
+	case size > 0 && time.Since(since) > c.LogAgeMax:
+	default:
+		return
+	}
+	if err := g.cut(c.LogBytesKeep); err != nil && g.host.ctx.Err() == nil {
+		g.log.Info("the log was not cut; it will be tried again", "err", err)
+	}
+}
+
+// cut makes the state durable and shortens the log to about keep bytes of what
+// is applied.
+func (g *group) cut(keep int64) error {
+	r := g.raft.Load()
+	if r == nil {
+		return errStopping
+	}
+	rc := r.ReloadableConfig()
+	rc.TrailingLogs = max(g.logs.trailing(keep), trailingMin)
+	if err := r.ReloadConfig(rc); err != nil {
+		return err
+	}
+	defer func() {
+		rc.TrailingLogs = math.MaxInt64
+		_ = r.ReloadConfig(rc) // the same values were taken before
+	}()
+	g.promiseLog()
+	if err := r.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return chat.E("cut log", chat.Unavailable, "", err)
+	}
+	if m := g.host.deps.Metrics.Cut; m != nil {
+		m(g.id, g.logs.log.FirstIndex())
+	}
+	return nil
+}
