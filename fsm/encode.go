@@ -11,10 +11,21 @@ import (
 // message of the command. It is written and read by hand because generated
 // code would allocate on the path of every message; tests hold the two equal.
 
-// Encode appends the encoded command to dst.
+// Encode appends the encoded command to dst. The body is written where it will
+// be when its length takes three bytes, and moved when it takes fewer.
 func Encode(dst []byte, c Command) []byte {
-	var room [512]byte
-	return Wrap(dst, c.Tag(), c.appendBody(room[:0]))
+	const room = 3
+	dst = protowire.AppendTag(dst, protowire.Number(c.Tag()), protowire.BytesType)
+	start := len(dst)
+	dst = c.appendBody(append(dst, make([]byte, room)...))
+	body := dst[start+room:]
+	n := protowire.SizeVarint(uint64(len(body)))
+	if n > room {
+		return protowire.AppendBytes(dst[:start], append([]byte(nil), body...))
+	}
+	protowire.AppendVarint(dst[:start], uint64(len(body)))
+	copy(dst[start+n:], body)
+	return dst[:start+n+len(body)]
 }
 
 // Wrap appends the envelope of a command whose message is already encoded. The
