@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/chatnode/chatnode/internal/fault/sabotage"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/store"
 )
@@ -101,7 +102,10 @@ func (l *pebbleLog) sync() {
 	l.started = time.Now()
 	l.mu.Unlock()
 
-	err := l.db.LogData(nil, pebble.Sync)
+	var err error
+	if !sabotage.NoFsync() {
+		err = l.db.LogData(nil, pebble.Sync)
+	}
 	if err == nil {
 		err = l.fatal.Err()
 	}

@@ -27,7 +27,7 @@ const (
 	DefaultCacheBytes   = 16 << 20
 	segmentBytesMin     = 3 * segHeadBytes
 	segmentBytesMax     = 1 << 30
-	chunkBytes          = 256 << 10
+	chunkBytes          = 512 << 10
 	pendingBytesMax     = 64 << 20 // more than this waiting for the disk makes Append wait
 	sparesMax           = 2        // emptied segments kept for re-use
 	groupsMax           = 1 << 16

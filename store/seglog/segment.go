@@ -94,6 +94,11 @@ func (l *segLog) initSegment(f File, s *segment, from string) error {
 	return l.fs.SyncDir(l.dir)
 }
 
+// zeroBytes is how much is written at once. The system's cache keeps what one
+// write brought as one piece, and accounts all of it as written again whenever a
+// part changes.
+const zeroBytes = 16 << 10
+
 // makeSpare writes a file of zeros. Zeros that were written, not merely
 // allocated, are what makes later syncs cheap: overwriting them changes no
 // metadata of the file system.
@@ -107,7 +112,7 @@ func (l *segLog) makeSpare() (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	zeros := make([]byte, min(l.opts.SegmentBytes, 1<<20))
+	zeros := make([]byte, zeroBytes)
 	for off := int64(0); off < l.opts.SegmentBytes && err == nil; {
 		n := min(int64(len(zeros)), l.opts.SegmentBytes-off)
 		_, err = f.WriteAt(zeros[:n], off)

@@ -2,6 +2,8 @@ package seglog
 
 import (
 	"time"
+
+	"github.com/chatnode/chatnode/internal/fault/sabotage"
 )
 
 // unit is what one write makes durable.
@@ -78,7 +80,7 @@ func (l *segLog) writeParts(parts []part, sync bool) error {
 			return err
 		}
 		last := i == len(parts)-1 || parts[i+1].seg != p.seg
-		if sync && last {
+		if sync && last && !sabotage.NoFsync() {
 			if err := p.seg.file.Sync(); err != nil {
 				return err
 			}
