@@ -1,0 +1,295 @@
+package target
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Config says which cluster to spawn.
+type Config struct {
+	Binary   string // of chatnode; "" looks beside this program and in the path
+	Nodes    int
+	Groups   int // 0 for the default
+	Replicas int // 0 for the default
+	Dir      string
+	Keep     bool     // leave the directory
+	Args     []string // more flags for every node
+	Debug    bool     // open the port for profiles
+}
+
+// Node is one node of a target.
+type Node struct {
+	ID    string
+	URL   string // of the client port
+	Debug string // HOST:PORT of the port for profiles, "" for none
+	Data  string
+
+	binary string
+	args   []string // nil when the node is not ours to start
+	log    string
+
+	mu   sync.Mutex
+	pid  int
+	done chan struct{} // closed when the process has ended
+	cmd  *exec.Cmd
+}
+
+// Spawn starts a cluster and waits until it is healthy.
+func Spawn(ctx context.Context, cfg Config) (*Target, error) {
+	if cfg.Nodes < 1 || cfg.Nodes > 16 {
+		return nil, fmt.Errorf("spawn: %d nodes, want 1 to 16", cfg.Nodes)
+	}
+	binary, err := findBinary(cfg.Binary)
+	if err != nil {
+		return nil, err
+	}
+	dir := cfg.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "chatbench-"); err != nil {
+			return nil, fmt.Errorf("spawn: %w", err)
+		}
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("spawn: %w", err)
+	}
+	t := &Target{Dir: dir, keep: cfg.Keep || cfg.Dir != "", http: newHTTP()}
+	if err := t.prepare(cfg, binary); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	if err := t.boot(ctx); err != nil {
+		err = fmt.Errorf("spawn: %w\n%s", err, t.tails())
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// findBinary gives the path of the chatnode binary.
+func findBinary(path string) (string, error) {
+	if path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("spawn: %w", err)
+		}
+		return filepath.Abs(path)
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "chatnode")
+		if _, err := os.Stat(beside); err == nil {
+			return beside, nil
+		}
+	}
+	found, err := exec.LookPath("chatnode")
+	if err != nil {
+		return "", errors.New("spawn: no chatnode binary beside this one or in the path; name it with --binary")
+	}
+	return found, nil
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails: the runtime stops the process instead
+	return hex.EncodeToString(b)
+}
+
+// prepare writes the secrets and says how each node is started.
+func (t *Target) prepare(cfg Config, binary string) error {
+	t.secret = []byte(randomHex(32))
+	secretFile, tokenFile := filepath.Join(t.Dir, "secret"), filepath.Join(t.Dir, "join-token")
+	if err := os.WriteFile(secretFile, t.secret, 0o600); err != nil {
+		return fmt.Errorf("spawn: %w", err)
+	}
+	if err := os.WriteFile(tokenFile, []byte(randomHex(20)), 0o600); err != nil {
+		return fmt.Errorf("spawn: %w", err)
+	}
+	addrs, err := freeAddresses(3 * cfg.Nodes)
+	if err != nil {
+		return fmt.Errorf("spawn: %w", err)
+	}
+	for i := range cfg.Nodes {
+		id := fmt.Sprintf("n%d", i+1)
+		public, peer, debug := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
+		n := &Node{
+			ID: id, URL: "http://" + public, binary: binary,
+			Data: filepath.Join(t.Dir, id), log: filepath.Join(t.Dir, id+".log"),
+		}
+		if i == 0 {
+			n.args = []string{"start", "--bootstrap"}
+		} else {
+			n.args = []string{"join", "--peer", addrs[1]}
+		}
+		n.args = append(n.args, "--node-id", id, "--data-dir", n.Data, "--listen-client", public, "--listen-peer", peer,
+			"--auth-secret-file", secretFile, "--join-token-file", tokenFile)
+		if cfg.Debug {
+			n.Debug = debug
+			n.args = append(n.args, "--listen-debug", debug)
+		}
+		if cfg.Groups > 0 {
+			n.args = append(n.args, "--groups", strconv.Itoa(cfg.Groups))
+		}
+		if cfg.Replicas > 0 {
+			n.args = append(n.args, "--replicas", strconv.Itoa(cfg.Replicas))
+		}
+		n.args = append(n.args, cfg.Args...)
+		t.Nodes = append(t.Nodes, n)
+	}
+	return nil
+}
+
+// freeAddresses gives n ports of loopback that nobody listened on a moment ago.
+func freeAddresses(n int) ([]string, error) {
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
+
+// boot starts the first node, then the others, and waits for health.
+func (t *Target) boot(ctx context.Context) error {
+	for _, n := range t.Nodes {
+		if err := n.Start(); err != nil {
+			return err
+		}
+		if err := t.WaitReady(ctx, n); err != nil {
+			return err
+		}
+	}
+	return t.WaitHealthy(ctx)
+}
+
+// WaitReady waits until a node serves.
+func (t *Target) WaitReady(ctx context.Context, n *Node) error {
+	for {
+		if err := n.alive(); err != nil {
+			return err
+		}
+		if t.ready(ctx, n) {
+			return nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("%s is not ready: %w", n.ID, err)
+		}
+	}
+}
+
+func (t *Target) ready(ctx context.Context, n *Node) bool {
+	return t.admin(ctx, "GET", n.URL+"/readyz", nil, nil) == nil
+}
+
+func (t *Target) tails() string {
+	var b strings.Builder
+	for _, n := range t.Nodes {
+		fmt.Fprintf(&b, "last lines of %s:\n%s\n", n.ID, n.tail(20))
+	}
+	return b.String()
+}
+
+// Start launches the process of a spawned node.
+func (n *Node) Start() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.args == nil {
+		return fmt.Errorf("%s was not spawned by this run", n.ID)
+	}
+	if n.pid != 0 {
+		return fmt.Errorf("%s runs already", n.ID)
+	}
+	out, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", n.ID, err)
+	}
+	defer out.Close()
+	cmd := exec.Command(n.binary, n.args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = attributes()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", n.ID, err)
+	}
+	done := make(chan struct{})
+	n.cmd, n.pid, n.done = cmd, cmd.Process.Pid, done
+	go func() {
+		_ = cmd.Wait() // its log says how it ended
+		n.mu.Lock()
+		if n.cmd == cmd {
+			n.pid = 0
+		}
+		n.mu.Unlock()
+		close(done)
+	}()
+	return nil
+}
+
+// PID is the process of the node, 0 when it is down or unknown.
+func (n *Node) PID() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.pid
+}
+
+// alive tells of a spawned node that ended by itself.
+func (n *Node) alive() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.args != nil && n.pid == 0 {
+		return fmt.Errorf("%s does not run", n.ID)
+	}
+	return nil
+}
+
+// Signal sends a signal to the node's process.
+func (n *Node) Signal(s os.Signal) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil || n.pid == 0 {
+		return fmt.Errorf("%s does not run", n.ID)
+	}
+	return n.cmd.Process.Signal(s)
+}
+
+// Kill ends the process as a crash would and waits for its end.
+func (n *Node) Kill() error { return n.end(syscall.SIGKILL) }
+
+// Stop asks the process to stop gracefully and waits for its end.
+func (n *Node) Stop() error { return n.end(syscall.SIGTERM) }
+
+func (n *Node) end(s syscall.Signal) error {
+	n.mu.Lock()
+	cmd, done, pid := n.cmd, n.done, n.pid
+	n.mu.Unlock()
+	if cmd == nil || pid == 0 {
+		return nil
+	}
+	if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("%v to %s: %w", s, n.ID, err)
+	}
+	<-done
+	return nil
+}
+
+const logTailBytes = 8 << 10
+
+// tail gives the last lines that the node wrote.
+func (n *Node) tail(lines int) string {
+	b, err := os.ReadFile(n.log)
+	if err != nil {
+		return err.Error()
+	}
+	b = b[max(0, len(b)-logTailBytes):]
+	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
