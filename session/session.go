@@ -20,6 +20,7 @@ type Session struct {
 	deps   *Deps
 	tr     Transport
 	id     string
+	token  string          // came with the connection, for a hello without one
 	ctx    context.Context // of the session's reads; ends with it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -74,13 +75,16 @@ type Ending struct {
 	At         time.Time
 }
 
-// New begins a session on a transport. now is the time of the connection; ctx
-// bounds its life.
-func New(ctx context.Context, cfg *Config, deps *Deps, tr Transport, now time.Time) *Session {
+// New begins a session on a transport. token is what came with the connection,
+// "" for none; now is the time; ctx bounds the session's life.
+func New(ctx context.Context, cfg *Config, deps *Deps, tr Transport, token string, now time.Time) *Session {
 	ctx, cancel := context.WithCancel(ctx)
 	var id [8]byte
 	rand.Read(id[:]) // never fails
-	s := &Session{cfg: cfg, deps: deps, tr: tr, id: hex.EncodeToString(id[:]), ctx: ctx, cancel: cancel, began: now, seenAt: now}
+	s := &Session{
+		cfg: cfg, deps: deps, tr: tr, id: hex.EncodeToString(id[:]), token: token,
+		ctx: ctx, cancel: cancel, began: now, seenAt: now,
+	}
 	s.out.limit = cfg.FrameBytes
 	s.room.L = &s.mu
 	return s
@@ -189,7 +193,7 @@ func (s *Session) Receive(frame []byte, now time.Time) {
 		case err == nil:
 			s.handle(&s.req, st, now)
 		case d.Broken():
-			s.strike(err, now)
+			s.Strike(err, now)
 			return
 		default:
 			s.refuse(s.req.Ref, err)
@@ -243,7 +247,9 @@ func (s *Session) handle(req *wire.Request, st state, now time.Time) {
 	}
 }
 
-func (s *Session) strike(err error, now time.Time) {
+// Strike answers a frame that cannot be read, and ends the session after too
+// many of them.
+func (s *Session) Strike(err error, now time.Time) {
 	s.refuse(0, err)
 	s.mu.Lock()
 	s.broken++
@@ -278,7 +284,11 @@ func (s *Session) hello(req *wire.Request, st state, now time.Time) {
 		s.refuse(req.Ref, chat.E("hello", chat.Invalid, "hello comes once", nil))
 		return
 	}
-	who, err := s.deps.Verify(req.Token)
+	token := req.Token
+	if token == "" {
+		token, s.token = s.token, ""
+	}
+	who, err := s.deps.Verify(token)
 	if err != nil {
 		code, msg, _ := wire.Explain(err)
 		s.refuse(req.Ref, err)
