@@ -68,7 +68,7 @@ lines, one per measured point (--out FILE, else standard output); chatbench repo
 	}
 	root.AddCommand(a.workloads()...)
 	root.AddCommand(a.reportCommands()...)
-	root.AddCommand(a.chaosCommands()...)
+	root.AddCommand(chaosCommand(a.stdout, a.stderr))
 	root.AddCommand(a.modelCommands()...)
 	return root
 }
