@@ -142,13 +142,15 @@ func (l *load) answered(op *check.Op, ack chat.Ack, err error) {
 	l.rec.Return(op)
 }
 
-// outcome says what the caller may conclude from an error. What the service
-// refuses for a reason of its own had no effect; everything else may have had.
+// outcome says what the caller may conclude from an error. Only what no state of
+// the log could change is certainly without effect. A refusal by access is not:
+// another node may still be trying an earlier attempt of the same message, which
+// lands if the user is admitted again meanwhile.
 func outcome(err error) check.Outcome {
 	switch chat.CodeOf(err) {
 	case chat.OK:
 		return check.OK
-	case chat.Forbidden, chat.NotFound, chat.Invalid, chat.TooLarge, chat.InvalidUTF8, chat.AlreadyMember, chat.NotMember, chat.MemberLimit:
+	case chat.Invalid, chat.TooLarge, chat.InvalidUTF8:
 		return check.Refused
 	default:
 		return check.Unknown

@@ -93,16 +93,16 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestOutcome: only what the service refuses for a reason of its own is taken as
-// without effect.
+// TestOutcome: only what no state of the log could change is taken as without
+// effect.
 func TestOutcome(t *testing.T) {
 	tests := []struct {
 		err  error
 		want check.Outcome
 	}{
 		{nil, check.OK},
-		{chat.E("send", chat.Forbidden, "", nil), check.Refused},
-		{chat.E("send", chat.NotFound, "", nil), check.Refused},
+		{chat.E("send", chat.TooLarge, "", nil), check.Refused},
+		{chat.E("send", chat.NotFound, "", nil), check.Unknown},
 		{chat.E("send", chat.Unavailable, "", nil), check.Unknown},
 		{chat.E("send", chat.Timeout, "", nil), check.Unknown},
 		{chat.E("send", chat.Busy, "", nil), check.Unknown},

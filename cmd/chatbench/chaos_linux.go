@@ -115,6 +115,9 @@ func chaosFaults(list string) []string {
 	return slices.Compact(res)
 }
 
+// exitUnjudged says that a run could not be judged.
+const exitUnjudged = 2
+
 // errBroken says that at least one run found a broken promise.
 var errBroken = errors.New("a promise was broken")
 
@@ -127,7 +130,7 @@ func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stder
 		defer func() { _ = os.Remove(dir) }() // stays when a run is kept in it
 		f.dir = dir
 	}
-	broken, first := 0, cfg.Seed
+	broken, unjudged, first := 0, 0, cfg.Seed
 	for i := range f.runs {
 		cfg.Seed = first + uint64(i)
 		cfg.Dir = filepath.Join(f.dir, fmt.Sprintf("seed-%d-%d", cfg.Seed, time.Now().Unix()))
@@ -142,7 +145,11 @@ func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stder
 			return err
 		}
 		if !res.OK {
-			broken++
+			if res.Unfinished != "" && len(res.Failures) == 0 {
+				unjudged++
+			} else {
+				broken++
+			}
 			if _, err := fmt.Fprintf(stderr, "kept in %s; again: %s\n", res.Kept, res.Replay); err != nil {
 				return err
 			}
@@ -150,6 +157,9 @@ func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stder
 	}
 	if broken > 0 {
 		return fmt.Errorf("%d of %d runs: %w", broken, f.runs, errBroken)
+	}
+	if unjudged > 0 {
+		return exitError(exitUnjudged)
 	}
 	return nil
 }
