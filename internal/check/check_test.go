@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/anishathalye/porcupine"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
@@ -16,8 +17,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestTrueHistories: what really happened is accepted by both checkers, whatever
 // its shape.
 func TestTrueHistories(t *testing.T) {
-	for seed := uint64(1); seed <= 25; seed++ {
-		p := plan{seed: seed, clients: 2 + int(seed)%19, ops: 700, convs: 1 + int(seed)%4, lost: float64(seed%5) / 50}
+	for seed := uint64(1); seed <= 16; seed++ {
+		p := plan{seed: seed, clients: 2 + int(seed)%19, ops: 350, convs: 1 + int(seed)%4, lost: float64(seed%5) / 50}
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			w := generate(p)
 			rep := Sweep(w.h, w.finals, nil)
@@ -35,11 +36,16 @@ func TestTrueHistories(t *testing.T) {
 // TestSampleIsCut: a conversation beyond the bound is cut in time, and the cut
 // history is still true.
 func TestSampleIsCut(t *testing.T) {
-	w := generate(plan{seed: 3, clients: 20, ops: SampleOpsMax + 1500, convs: 1, lost: 0.01})
-	rep := &Report{}
-	Porcupine(w.h, w.finals, time.Minute, rep, nil)
-	if !rep.OK() || rep.Sampled > SampleOpsMax || rep.Sampled < SampleOpsMax/2 {
-		t.Errorf("sample of %d operations: %s", rep.Sampled, rep)
+	const most = 600
+	for seed := range uint64(4) {
+		w := generate(plan{seed: seed, clients: 20, ops: 3 * most / 2, convs: 1, lost: 0.02})
+		ops := sample(w.h, w.finals[0], most)
+		if len(ops) > most || len(ops) < most/2 {
+			t.Errorf("seed %d: a sample of %d operations, want at most %d", seed, len(ops), most)
+		}
+		if !porcupine.CheckOperations(model(), ops) {
+			t.Errorf("seed %d: the cut history is rejected", seed)
+		}
 	}
 }
 

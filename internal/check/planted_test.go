@@ -149,7 +149,7 @@ func TestPlanted(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := generate(plan{seed: 7, clients: 10, ops: 1500, convs: 2, lost: 0.01})
+			w := generate(plan{seed: 7, clients: 10, ops: 800, convs: 2, lost: 0.01})
 			tt.plant(t, w)
 			rep := Sweep(w.h, w.finals, nil)
 			if !rep.Has(tt.want) {

@@ -125,9 +125,9 @@ func readFits(s *node, i in, o out) bool {
 }
 
 // sample picks the operations of one conversation that the model can judge: up
-// to SampleOpsMax, cut in time, with outcomes that are not known taken from the
+// to most of them, cut in time, with outcomes that are not known taken from the
 // final log or, where it does not hold them either, left out.
-func sample(h *History, f Final) []porcupine.Operation {
+func sample(h *History, f Final, most int) []porcupine.Operation {
 	c := &conv{name: f.Conv, rep: &Report{}, byID: map[string]uint64{}, called: map[string]int64{}}
 	c.replicas(f)
 	for i := range h.Ops {
@@ -139,9 +139,9 @@ func sample(h *History, f Final) []porcupine.Operation {
 	c.intruders()
 	sort.Slice(c.ops, func(i, j int) bool { return c.ops[i].Call < c.ops[j].Call })
 	cut := int64(math.MaxInt64)
-	if len(c.ops) > SampleOpsMax {
-		cut = c.ops[SampleOpsMax].Call
-		c.ops = c.ops[:SampleOpsMax]
+	if len(c.ops) > most {
+		cut = c.ops[most].Call
+		c.ops = c.ops[:most]
 	}
 	steps := c.certain(cut)
 	uses := map[string]int{}
@@ -203,7 +203,7 @@ func firstSight(steps []fact, seq uint64) (at int64, ok bool) {
 // visualisation of a rejected history.
 func Porcupine(h *History, finals []Final, timeout time.Duration, rep *Report, page func(conv string, info porcupine.LinearizationInfo)) {
 	for _, f := range finals {
-		ops := sample(h, f)
+		ops := sample(h, f, SampleOpsMax)
 		res, info := porcupine.CheckOperationsVerbose(model(), ops, timeout)
 		rep.Sampled += len(ops)
 		if res == porcupine.Illegal {
