@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/fsm/conv"
+	"github.com/chatnode/chatnode/session"
+	"github.com/chatnode/chatnode/wire"
+)
+
+// reading gives the context of one read. When it ends early, ended tells why.
+func (s *Server) reading(c *call) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.Request().Context(), s.cfg.ReadWait)
+}
+
+// known refuses an id that cannot be a conversation before anyone is asked.
+func (c *call) known() error {
+	if !chat.ValidID(string(c.conv)) {
+		return invalid("the conversation in the path must be an id")
+	}
+	return nil
+}
+
+func (s *Server) info(c *call) error {
+	q := c.query()
+	fresh := q.freshness()
+	if err := errors.Join(c.known(), q.err); err != nil {
+		return err
+	}
+	ctx, cancel := s.reading(c)
+	defer cancel()
+	in, err := s.deps.Backend.Info(ctx, c.conv, c.who.User, fresh)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	return c.answer(http.StatusOK, &wire.Reply{Type: wire.Info, Conv: c.conv, Info: in})
+}
+
+func (s *Server) proof(c *call) error {
+	q := c.query()
+	fresh := q.freshness()
+	p := conv.ProofQuery{Conv: c.conv, User: c.who.User, Size: q.seq("size", 1), Seq: q.seq("seq", 1), OldSize: q.seq("from_size", 1)}
+	if q.has("seq") == q.has("from_size") {
+		q.fault("seq or from_size", "given, and not both")
+	}
+	if err := errors.Join(c.known(), q.err); err != nil {
+		return err
+	}
+	ctx, cancel := s.reading(c)
+	defer cancel()
+	got, err := s.deps.Backend.Proof(ctx, p, fresh)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	return c.answer(http.StatusOK, &wire.Reply{Type: wire.Proof, Conv: c.conv, Proof: session.ProofReply(&got)})
+}
+
+func (s *Server) entries(c *call) error {
+	q := c.query()
+	fresh := q.freshness()
+	wait := q.wait(s.cfg.WaitMax)
+	page := q.page(c.conv, c.who.User)
+	if err := errors.Join(c.known(), q.err); err != nil {
+		return err
+	}
+	if wait > 0 {
+		return s.poll(c, page, fresh, wait)
+	}
+	got, err := s.page(c, page, fresh)
+	if err != nil {
+		return err
+	}
+	return c.page(page.Mode, &got)
+}
+
+func (s *Server) page(c *call, q conv.Query, fresh session.Freshness) (conv.Page, error) {
+	ctx, cancel := s.reading(c)
+	defer cancel()
+	got, err := s.deps.Backend.Page(ctx, q, fresh)
+	return got, ended(ctx, err)
+}
+
+func (c *call) page(m conv.Mode, p *conv.Page) error {
+	return c.answer(http.StatusOK, &wire.Reply{
+		Type: wire.Page, Conv: c.conv, Entries: p.Entries, Head: p.Head, More: session.MorePages(m, p),
+	})
+}
+
+// poll answers as soon as there is an entry after the cursor, or with an empty
+// page when the time is over. The tail is opened before the first read, so no
+// entry falls between reading and waiting.
+func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.Duration) error {
+	select {
+	case s.waiters <- struct{}{}:
+		defer func() { <-s.waiters }()
+	default:
+		return busy("too many long polls at once")
+	}
+	moved := make(chan struct{}, 1)
+	tail := s.deps.Tails(c.conv, func() {
+		select {
+		case moved <- struct{}{}:
+		default: // one note is enough
+		}
+	})
+	defer tail.Close()
+	<-s.slots // a request that waits is no request in work
+	defer func() { s.slots <- struct{}{} }()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		got, err := s.page(c, q, fresh)
+		if err != nil {
+			return err
+		}
+		if len(got.Entries) > 0 {
+			return c.page(q.Mode, &got)
+		}
+		select {
+		case <-moved:
+		case <-timer.C:
+			return c.page(q.Mode, &got)
+		case <-c.Request().Context().Done():
+			return chat.E("entries", chat.Canceled, "the caller went away", context.Cause(c.Request().Context()))
+		}
+	}
+}
+
+// ended gives an error of a read its code when the time for it was over.
+func ended(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || chat.CodeOf(err) != chat.Internal {
+		return err
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return chat.E("read", chat.Timeout, "", err)
+	}
+	return chat.E("read", chat.Canceled, "", err)
+}
