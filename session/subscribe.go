@@ -17,6 +17,7 @@ type sub struct {
 	tail   Tail
 	cursor chat.Seq // the newest entry handed out, or known to be hidden
 	since  chat.Seq // the user may see everything from here on, until removed
+	member chat.Seq // the user was a member here: only a later removal ends it
 	open   bool     // the first read has answered
 	queued bool     // in the list of what may have something
 	reads  bool     // a read of the log is on its way
@@ -134,7 +135,7 @@ func (s *Session) begin(b *sub, ref uint64, from chat.Seq) {
 	if b.gone || s.state >= ending {
 		return
 	}
-	b.open, b.since, b.cursor = true, since, from-1
+	b.open, b.since, b.member, b.cursor = true, since, page.Head, from-1
 	s.out.commit(wire.AppendReply(s.out.begin(), &wire.Reply{
 		Type: wire.Subscribed, Ref: ref, Conv: b.conv, Head: page.Head, From: from,
 	}))
@@ -158,12 +159,8 @@ func openInterval(visible []conv.Interval) (since chat.Seq, member bool) {
 // hand queues the entries of a page that was read after the cursor, up to the
 // one that ends the membership. The lock is held.
 func (s *Session) hand(b *sub, page *conv.Page) {
-	entries, until := page.Entries, chat.Seq(0)
-	for _, i := range page.Visible {
-		if i.From == b.since {
-			until = i.To
-		}
-	}
+	entries := page.Entries
+	until := b.removal(page)
 	if until != 0 {
 		n := 0
 		for n < len(entries) && entries[n].Seq <= until {
@@ -191,6 +188,29 @@ func (s *Session) hand(b *sub, page *conv.Page) {
 		b.cursor = max(b.cursor, page.Head)
 	}
 	s.enqueue(b)
+}
+
+// removal gives the seq of the entry that ends the user's membership, 0 while
+// none is known. An entry in the page decides even if the user was added again
+// since, with a view of all that came between.
+func (b *sub) removal(page *conv.Page) chat.Seq {
+	for i := range page.Entries {
+		e := &page.Entries[i]
+		if e.Type != chat.MemberRemoved || e.Seq <= b.member {
+			continue
+		}
+		for _, c := range e.Body.Changes {
+			if c.User == b.s.who.User {
+				return e.Seq
+			}
+		}
+	}
+	for _, i := range page.Visible {
+		if i.From == b.since {
+			return i.To
+		}
+	}
+	return 0
 }
 
 // cut ends the subscription of a user who was removed. The lock is held.

@@ -59,7 +59,7 @@ func (s *Session) serveOne(b *sub) {
 		head := b.tail.Head()
 		buf := wire.OpenEntries(start, b.conv, max(head, b.cursor))
 		bare := len(buf)
-		out, last, cut, ok := b.tail.Append(buf, b.cursor, b.since, s.who.User, bare+s.cfg.FrameBytes)
+		out, last, cut, ok := b.tail.Append(buf, b.cursor, b.member, s.who.User, bare+s.cfg.FrameBytes)
 		if ok {
 			if last > b.cursor {
 				s.out.commit(wire.CloseEntries(out))
