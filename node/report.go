@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -17,31 +18,21 @@ const (
 	Down     Health = "down"     // at least one group has no leader
 )
 
-// LocalReport is what a node says of itself.
-type LocalReport struct {
-	Node     shard.NodeID    `json:"node"`
-	Version  string          `json:"version"`
-	UptimeMS int64           `json:"uptime_ms"`
-	Ready    bool            `json:"ready"`
-	LogBytes int64           `json:"log_bytes"` // of the Raft logs of all groups
-	Free     int64           `json:"free_bytes"`
-	Replicas []ReplicaReport `json:"replicas"`
-}
+// unreachable is the role of a replica whose node did not answer.
+const unreachable = "unreachable"
 
 // ReplicaReport is one group's replica on one node.
 type ReplicaReport struct {
-	Group   shard.GroupID `json:"group"`
-	Node    shard.NodeID  `json:"node"`
-	Role    string        `json:"role"` // leader, follower, candidate; unreachable when the node did not answer
-	Voter   bool          `json:"voter"`
-	Leader  shard.NodeID  `json:"leader"` // as this replica sees it
-	Term    uint64        `json:"term"`
-	First   uint64        `json:"first"`
-	Last    uint64        `json:"last"`
-	Commit  uint64        `json:"commit"`
-	Applied uint64        `json:"applied"`
-	Lag     uint64        `json:"lag"` // entries that the leader has committed and this replica has not applied
-	Bytes   int64         `json:"bytes"`
+	Node    shard.NodeID `json:"node"`
+	Role    string       `json:"role"` // leader, follower, candidate; unreachable, or absent while it is being set up
+	Voter   bool         `json:"voter"`
+	Term    uint64       `json:"term"`
+	First   uint64       `json:"first"`
+	Last    uint64       `json:"last"`
+	Commit  uint64       `json:"commit"`
+	Applied uint64       `json:"applied"`
+	Lag     uint64       `json:"lag"` // entries committed and not applied here
+	Bytes   int64        `json:"bytes"`
 }
 
 // NodeReport is one member of the cluster.
@@ -55,8 +46,9 @@ type NodeReport struct {
 	Version   string       `json:"version"`
 	UptimeMS  int64        `json:"uptime_ms"`
 	Replicas  int          `json:"replicas"`
-	Leaders   int          `json:"leaders"`
-	Free      int64        `json:"free_bytes"`
+	Leads     int          `json:"leads"`
+	FreeBytes int64        `json:"free_bytes"`
+	LogBytes  int64        `json:"log_bytes"`
 	Error     string       `json:"error,omitempty"`
 }
 
@@ -64,11 +56,11 @@ type NodeReport struct {
 type GroupReport struct {
 	Group    shard.GroupID   `json:"group"`
 	Slots    int             `json:"slots"`
-	Leader   shard.NodeID    `json:"leader"`
+	Leader   shard.NodeID    `json:"leader"` // "" while nobody leads
 	Term     uint64          `json:"term"`
 	Last     uint64          `json:"last"`
 	Applied  uint64          `json:"applied"`
-	Bytes    int64           `json:"bytes"` // on the leader, or on the replica that has most
+	Bytes    int64           `json:"bytes"` // of the largest replica
 	Replicas []ReplicaReport `json:"replicas"`
 }
 
@@ -83,19 +75,16 @@ type ClusterReport struct {
 	Groups  []GroupReport `json:"groups"`
 }
 
-// answer is one node's report, or why there is none.
+// answer is what one node said of itself, or why it said nothing.
 type answer struct {
-	report LocalReport
+	status shard.NodeStatus
 	err    error
 }
 
-// merge puts the map and what the nodes said together. wanted is the number of
-// replicas that each group should have.
+// merge puts the map and the answers of the nodes together. wanted is the
+// number of replicas that a group has once there are nodes enough.
 func merge(m *shard.Map, from shard.NodeID, wanted int, answers map[shard.NodeID]answer) ClusterReport {
 	out := ClusterReport{Cluster: m.Cluster, Epoch: m.Epoch, From: from, Health: Healthy, Reasons: []string{}}
-	for i := range m.Nodes {
-		out.Nodes = append(out.Nodes, nodeReport(&m.Nodes[i], answers[m.Nodes[i].ID]))
-	}
 	slots := make([]int, len(m.Groups))
 	for s := range shard.Slots {
 		slots[m.GroupOf(shard.Slot(s))]++
@@ -103,21 +92,28 @@ func merge(m *shard.Map, from shard.NodeID, wanted int, answers map[shard.NodeID
 	for i := range m.Groups {
 		out.Groups = append(out.Groups, groupReport(&m.Groups[i], slots[i], answers))
 	}
-	for _, n := range out.Nodes {
+	for i := range m.Nodes {
+		n := nodeReport(&m.Nodes[i], answers[m.Nodes[i].ID])
+		for _, g := range out.Groups {
+			if g.Leader == n.Node {
+				n.Leads++
+			}
+		}
 		if !n.Reachable {
 			out.worsen(Degraded, "node %s does not answer", n.Node)
 		}
+		out.Nodes = append(out.Nodes, n)
 	}
-	for _, g := range out.Groups {
-		out.judge(g, min(wanted, len(m.Nodes)))
+	for i := range out.Groups {
+		out.judge(&out.Groups[i], min(wanted, len(m.Nodes)))
 	}
 	return out
 }
 
-func (r *ClusterReport) judge(g GroupReport, wanted int) {
+func (r *ClusterReport) judge(g *GroupReport, wanted int) {
 	reached := 0
 	for _, p := range g.Replicas {
-		if p.Role != unreachable && p.Voter {
+		if p.Voter && p.Role != unreachable && p.Role != absent {
 			reached++
 		}
 	}
@@ -136,7 +132,8 @@ func (r *ClusterReport) worsen(to Health, format string, args ...any) {
 	r.Reasons = append(r.Reasons, fmt.Sprintf(format, args...))
 }
 
-const unreachable = "unreachable"
+// absent is the role of a replica that its node has not set up yet.
+const absent = "absent"
 
 func nodeReport(n *shard.Node, a answer) NodeReport {
 	out := NodeReport{Node: n.ID, Client: n.Client, Peer: n.Peer, Zone: n.Zone, State: "active"}
@@ -147,49 +144,44 @@ func nodeReport(n *shard.Node, a answer) NodeReport {
 		out.Error = a.err.Error()
 		return out
 	}
-	if a.report.Node == "" {
-		out.Error = "not asked"
-		return out
-	}
-	out.Reachable, out.Version, out.UptimeMS, out.Free = true, a.report.Version, a.report.UptimeMS, a.report.Free
-	out.Replicas = len(a.report.Replicas)
-	for _, r := range a.report.Replicas {
-		if r.Role == "leader" {
-			out.Leaders++
-		}
-	}
+	s := a.status
+	out.Reachable = s.Node == n.ID
+	out.Version, out.UptimeMS, out.FreeBytes, out.LogBytes = s.Version, s.UptimeMS, s.FreeBytes, s.LogBytes
+	out.Replicas = len(s.Groups)
 	return out
 }
 
 func groupReport(g *shard.Group, slots int, answers map[shard.NodeID]answer) GroupReport {
-	out := GroupReport{Group: g.ID, Slots: slots}
+	out := GroupReport{Group: g.ID, Slots: slots, Replicas: []ReplicaReport{}}
 	var commit uint64
+	var voters []shard.NodeID
 	for _, id := range g.Replicas {
-		r := ReplicaReport{Group: g.ID, Node: id, Role: unreachable}
-		for _, p := range answers[id].report.Replicas {
-			if p.Group == g.ID {
-				r = p
+		a := answers[id]
+		r := ReplicaReport{Node: id, Role: unreachable}
+		if a.err == nil && a.status.Node == id {
+			r.Role = absent
+		}
+		for i := range a.status.Groups {
+			s := &a.status.Groups[i]
+			if s.Group != g.ID {
+				continue
+			}
+			r = ReplicaReport{Node: id, Role: s.State, Term: s.Term, First: s.First, Last: s.Last, Commit: s.Commit, Applied: s.Applied, Bytes: s.Bytes}
+			// Of two that say they lead, the one of the later term does.
+			if s.Leads && s.Term >= out.Term {
+				out.Leader, out.Term, out.Last, out.Applied, voters = id, s.Term, s.Last, s.Applied, s.Voters
 			}
 		}
-		// Of two that say they lead, the one of the later term does.
-		if r.Role == "leader" && r.Term >= out.Term {
-			out.Leader, out.Term, out.Last, out.Applied = id, r.Term, r.Last, r.Applied
-		}
-		commit = max(commit, r.Commit)
-		out.Bytes = max(out.Bytes, r.Bytes)
+		commit, out.Bytes = max(commit, r.Commit), max(out.Bytes, r.Bytes)
 		out.Replicas = append(out.Replicas, r)
 	}
 	for i := range out.Replicas {
 		r := &out.Replicas[i]
+		r.Voter = slices.Contains(voters, r.Node)
 		if r.Role != unreachable && commit > r.Applied {
 			r.Lag = commit - r.Applied
 		}
 	}
-	slices.SortFunc(out.Replicas, func(a, b ReplicaReport) int {
-		if a.Node < b.Node {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out.Replicas, func(a, b ReplicaReport) int { return cmp.Compare(a.Node, b.Node) })
 	return out
 }

@@ -24,3 +24,8 @@ type TransferRequest struct {
 	Group shard.GroupID `json:"group"`
 	To    shard.NodeID  `json:"to"`
 }
+
+// RemoveRequest asks for the end of a node's membership.
+type RemoveRequest struct {
+	Node shard.NodeID `json:"node"`
+}

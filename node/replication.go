@@ -1,0 +1,171 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/fanout"
+	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/fsm/conv"
+	"github.com/chatnode/chatnode/fsm/meta"
+	"github.com/chatnode/chatnode/node/peer"
+	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup"
+	"github.com/chatnode/chatnode/shard/router"
+)
+
+// startReplication starts what brings commands to logs and reads to replicas:
+// the Raft host, the connections to other nodes, the router between them, and
+// the agent that runs the groups of the map.
+func (n *Node) startReplication(listener net.Listener, conf *tls.Config, m *shard.Map) error {
+	own, err := n.record()
+	if err != nil {
+		return err
+	}
+	peerCfg := peer.DefaultConfig()
+	rpc, raft := peer.Split(listener, peerCfg, conf)
+	n.run("peer port", func(context.Context) error { rpc.Close(); raft.Close(); return nil })
+
+	a := &agent{
+		self: n.self, dir: n.dir, log: n.log, fatal: n.fatal, wake: make(chan struct{}, 1),
+		own: func() shard.Node { return own },
+	}
+	n.agent = a
+	if err := n.openHost(raft, conf); err != nil {
+		return err
+	}
+	identity := peer.Identity{Self: n.self, Cluster: n.cluster, Epoch: n.epoch}
+	n.pool, err = peer.NewPool(peerCfg, peer.PoolDeps{Identity: identity, Dial: dialer(conf, peer.ALPN), Heard: a.heard, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.run("peer connections", func(context.Context) error { n.pool.Close(); return nil })
+	n.router, err = router.New(router.DefaultConfig(), router.Deps{
+		Self: n.self, Local: router.LocalOf(guarded{n.host, n.reserve.Full}), Remote: n.pool, Logger: n.log, Metrics: n.routerMetrics(),
+	})
+	if err != nil {
+		return err
+	}
+	n.run("router", func(context.Context) error { n.router.Close(); return nil })
+	a.host, a.router, a.pool = n.host, n.router, n.pool
+
+	n.bus = fanout.NewBus(func(id chat.ConvID) bool {
+		g, err := n.router.GroupOf(string(id))
+		return err == nil && n.host.IsLeader(g)
+	})
+	n.run("fan-out bus", func(context.Context) error { n.bus.Close(); return nil })
+	n.host.SetSink(func(g shard.GroupID) fsm.Sink {
+		if g == shard.Meta {
+			return nil
+		}
+		return n.bus
+	})
+	unwatch := n.host.Watch(n.leaderChanged)
+	n.run("leader watch", func(context.Context) error { unwatch(); return nil })
+	return n.serveAndFollow(rpc, peerCfg, identity, m)
+}
+
+// openHost opens the Raft host; its groups are started by the agent.
+func (n *Node) openHost(listener net.Listener, conf *tls.Config) error {
+	cfg := raftgroup.DefaultConfig()
+	cfg.Heartbeat = n.cfg.Raft.ElectionTimeout
+	cfg.FlushDelay = min(cfg.FlushDelay, cfg.Heartbeat/10)
+	if n.cfg.Storage.Log == "bolt" {
+		cfg.BoltDir, cfg.BoltAll = n.dir.Join(boltDir), true
+	}
+	var err error
+	n.host, err = raftgroup.Open(cfg, raftgroup.Deps{
+		Cluster: n.cluster(), NodeID: n.self, Logs: n.logs, State: n.state, Machine: n.machine,
+		Listener: listener, Dial: dialer(conf, peer.ALPNRaft), Addresses: n.peerAddress,
+		Promises: n.dir, Fatal: n.fatal, Logger: n.log, Metrics: n.raftMetrics(),
+	})
+	if err != nil {
+		return err
+	}
+	n.run("raft", func(context.Context) error { return n.host.Close() })
+	return nil
+}
+
+// machine makes the state machine of a group.
+func (n *Node) machine(g shard.GroupID) fsm.Machine {
+	if g == shard.Meta {
+		return &watchedMeta{Machine: meta.New(), applied: n.agent.metaApplied}
+	}
+	return conv.New(uint32(g), nil)
+}
+
+// serveAndFollow lets other nodes in and begins to follow the map.
+func (n *Node) serveAndFollow(rpc net.Listener, cfg peer.Config, identity peer.Identity, m *shard.Map) error {
+	server, err := peer.NewServer(cfg, peer.ServerDeps{Identity: identity, Backend: n.router, Feed: n.bus, Control: &control{n}, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(rpc); err != nil {
+			n.log.Debug("peer port closed", "err", err)
+		}
+	}()
+	n.run("peer server", func(context.Context) error { server.Close(); <-served; return nil })
+	// A node that has been a member starts its replicas before anything else
+	// may depend on them.
+	if m != nil {
+		n.agent.adopt(m)
+		n.agent.follow(m)
+	}
+	n.background("agent", n.agent.run)
+	n.agent.poke()
+	return nil
+}
+
+func (n *Node) leaderChanged(c raftgroup.Change) {
+	n.router.LeaderChanged(c.Group, c.Leader)
+	if !c.Local {
+		n.bus.Resign()
+	}
+	if c.Group == shard.Meta {
+		n.agent.poke()
+	}
+}
+
+// peerAddress is where a node's peer port is, by the newest map.
+func (n *Node) peerAddress(id shard.NodeID) string {
+	if n.router == nil {
+		return ""
+	}
+	if m := n.router.Map(); m != nil {
+		return m.Peer(id)
+	}
+	return ""
+}
+
+func (n *Node) epoch() uint64 {
+	if m := n.router.Map(); m != nil {
+		return m.Epoch
+	}
+	return 0
+}
+
+// giveUp hands every leadership to another replica while the node still
+// serves, so that clients see a pause of one round and no election.
+func (n *Node) giveUp(ctx context.Context) {
+	begin := time.Now()
+	led := n.host.Led()
+	for _, g := range led {
+		servers, err := n.host.Configuration(g)
+		if err != nil || !slices.ContainsFunc(servers, func(s raftgroup.Server) bool { return s.Voter && s.ID != n.self }) {
+			continue // nobody to hand it to
+		}
+		if err := n.host.TransferLeadership(ctx, g, ""); err != nil && chat.CodeOf(err) != chat.NotLeader {
+			n.log.Warn("leadership not handed over", "group", uint32(g), "err", err)
+		}
+	}
+	if len(led) > 0 {
+		n.log.Info("leaderships handed over", "groups", len(led), "took", time.Since(begin).Round(time.Millisecond))
+	}
+}

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/store"
+	"github.com/chatnode/chatnode/store/pebblelog"
+	"github.com/chatnode/chatnode/store/seglog"
+)
+
+// The names of what a node keeps below its data directory.
+const (
+	stateDir   = "state"
+	segmentDir = "log-segments"
+	pebbleDir  = "log-pebble"
+	boltDir    = "log-bolt"
+)
+
+var errDiskFull = chat.E("propose", chat.DiskFull, "the disk of the group's leader is below its reserve; reads go on", nil)
+
+// openStores opens the log, the state and the watch over the free space.
+func (n *Node) openStores() error {
+	var err error
+	if n.logs, err = openLog(n.cfg, n.dir, n.storeOptions()); err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	n.run("log", func(context.Context) error { return n.logs.Close() })
+	n.state, err = store.OpenState(n.dir.Join(stateDir), store.StateOptions{
+		Logger: n.log, OnFatal: n.fatal, CacheBytes: n.cfg.Storage.CacheBytes, MemtableBytes: memtableBytes,
+	})
+	if err != nil {
+		return fmt.Errorf("open the state: %w", err)
+	}
+	n.run("state", func(context.Context) error { return n.state.Close() })
+	n.reserve, err = store.NewReserve(store.ReserveConfig{
+		Dir: n.dir.Path(), BytesMin: uint64(n.cfg.Storage.ReserveBytes), Interval: reserveEvery, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.background("disk watch", n.reserve.Run)
+	return nil
+}
+
+const (
+	reserveEvery  = time.Second
+	memtableBytes = 16 << 20
+)
+
+func (n *Node) storeOptions() store.LogOptions {
+	return store.LogOptions{Logger: n.log, OnFatal: n.fatal}
+}
+
+// openLog opens the log of all groups. With bolt the groups have files of
+// their own, and the segment log holds nothing.
+func openLog(c Config, dir *store.Dir, o store.LogOptions) (store.Log, error) {
+	if c.Storage.Log == "pebble" {
+		return pebblelog.Open(dir.Join(pebbleDir), pebblelog.Options{LogOptions: o})
+	}
+	return seglog.Open(dir.Join(segmentDir), seglog.Options{LogOptions: o})
+}
+
+// background runs fn until the node stops, and waits for it then.
+func (n *Node) background(name string, fn func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn(ctx)
+	}()
+	n.run(name, func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+}
