@@ -151,7 +151,10 @@ func (l *lastError) get() error {
 // run connects, serves the connection until it breaks, and starts again.
 func (c *Client) run(ctx context.Context, first chan<- error, last *lastError) {
 	defer close(c.done)
-	next := rand.IntN(len(c.addresses))
+	next := 0
+	if !c.cfg.InOrder {
+		next = rand.IntN(len(c.addresses))
+	}
 	for attempt := 0; ; attempt++ {
 		cn, err := c.connect(ctx, c.addresses[next])
 		if err == nil {

@@ -28,6 +28,9 @@ type Config struct {
 	DeviceFromToken bool
 	Agent           string      // names the program in the node's log
 	TLS             *tls.Config // for wss addresses
+	// InOrder tries the addresses as they are given, the first first. By
+	// default a client starts with one drawn at random, which spreads clients.
+	InOrder bool
 	// NetDial opens the connections to nodes; nil for a plain dialer.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger  *slog.Logger // nil for silence

@@ -76,7 +76,7 @@ lines, one per measured point (--out FILE, else standard output); chatbench repo
 // workloads measure.
 func (a *app) workloads() []*cobra.Command {
 	return []*cobra.Command{
-		a.throughputCommand(),
+		a.throughputCommand(), a.latencyCommand(), a.fanoutCommand(), a.connectionsCommand(), a.failoverCommand(),
 	}
 }
 
