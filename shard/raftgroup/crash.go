@@ -41,22 +41,29 @@ func (g *group) leaderDied(id shard.NodeID) {
 	if rank < 0 {
 		return
 	}
+	term := r.CurrentTerm()
 	if rank == 0 {
-		g.elect(id)
+		g.elect(id, term)
 		return
 	}
-	time.AfterFunc(time.Duration(rank)*crashStagger, func() { g.elect(id) })
+	time.AfterFunc(time.Duration(rank)*crashStagger, func() { g.elect(id, term) })
 }
 
-// elect stands for election unless another leader is known by now.
-func (g *group) elect(dead shard.NodeID) {
+// elect stands for election unless another leader is known by now. When the term
+// has risen, an earlier voter's election is on its way: it gets more time.
+func (g *group) elect(dead shard.NodeID, term uint64) {
 	r, trans := g.raft.Load(), g.trans.Load()
-	if r == nil || trans == nil || r.State() != raft.Follower {
+	if r == nil || trans == nil || r.State() != raft.Follower || g.host.ctx.Err() != nil {
 		return
 	}
-	if now := g.leader(); now == "" || now == dead {
-		trans.Elect()
+	if now := g.leader(); now != "" && now != dead {
+		return
 	}
+	if at := r.CurrentTerm(); at > term {
+		time.AfterFunc(2*crashStagger, func() { g.elect(dead, at) })
+		return
+	}
+	trans.Elect()
 }
 
 // electionRank is the place of self in the order in which the living voters of a

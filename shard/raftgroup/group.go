@@ -188,7 +188,7 @@ func (g *group) promiseLog() {
 func (g *group) durable(index uint64) {
 	g.logs.durable(index)
 	if t := g.trans.Load(); t != nil {
-		t.Durable(index)
+		t.Durable()
 	}
 }
 

@@ -57,12 +57,18 @@ func (g *Group) hold(h hold) {
 	h.release(g)
 }
 
-// Durable tells the group that its log is durable up to index. The log's writer
-// calls it after each fsync.
-func (g *Group) Durable(index uint64) {
+// Durable tells the group that its log is durable further than before. The log's
+// writer calls it after each fsync. How far is asked anew: the entries that were
+// synced may have been replaced by others since.
+func (g *Group) Durable() {
 	var few [8]hold
 	ready := few[:0]
 	g.mu.Lock()
+	if len(g.holds) == 0 {
+		g.mu.Unlock()
+		return
+	}
+	index := g.opts.DurableIndex()
 	keep := g.holds[:0]
 	for _, h := range g.holds {
 		if h.index > index {
