@@ -1,0 +1,81 @@
+package compare
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestParseWork(t *testing.T) {
+	tests := []struct {
+		in   string
+		want Work
+		bad  bool
+	}{
+		{in: "append:64", want: Work{Kind: "append", Outstanding: 64}},
+		{in: "latency:2000", want: Work{Kind: "latency", Rate: 2000}},
+		{in: "failover", want: Work{Kind: "failover"}},
+		{in: "append", bad: true},
+		{in: "append:0", bad: true},
+		{in: "append:x", bad: true},
+		{in: "dance:1", bad: true},
+		{in: "", bad: true},
+	}
+	for _, tt := range tests {
+		got, err := ParseWork(tt.in)
+		if (err != nil) != tt.bad || (!tt.bad && got != tt.want) {
+			t.Errorf("ParseWork(%q) = %+v, %v; want %+v, an error: %v", tt.in, got, err, tt.want, tt.bad)
+		}
+	}
+}
+
+func TestTablePairsTurns(t *testing.T) {
+	w := Work{Kind: "append", Outstanding: 1}
+	table := Table{works: []Work{w}, systems: []string{"chatnode", "etcd"}}
+	// The machine is three times slower in the second turn, for both.
+	for turn, slow := range []float64{1, 3, 1} {
+		table.add(turn, w, "chatnode", measurement{Rate: 300 / slow, AckP50: 1 * slow})
+		table.add(turn, w, "etcd", measurement{Rate: 100 / slow, AckP50: 4 * slow})
+	}
+	f := figuresOf(w)
+	if got := table.ratio(w, f[0], "etcd"); math.Abs(got-3) > 1e-9 {
+		t.Errorf("ratio of %s = %v, want 3", f[0].name, got)
+	}
+	if got := table.ratio(w, f[1], "etcd"); math.Abs(got-4) > 1e-9 {
+		t.Errorf("ratio of %s = %v, want 4: less is better", f[1].name, got)
+	}
+	var b strings.Builder
+	if err := table.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	out := b.String()
+	if i, j := strings.Index(out, "3.00×"), strings.Index(out, "Medians"); i < 0 || j < i {
+		t.Errorf("the ratios must come first:\n%s", out)
+	}
+	if !strings.Contains(out, "stored bytes each  –") {
+		t.Errorf("what was not measured must show as a dash:\n%s", out)
+	}
+}
+
+func TestPeerFigures(t *testing.T) {
+	m, res, err := peerFigures(Work{Kind: "failover"}, []byte(`{"ops":3,"rate":1,"gaps_ms":[30,10,20,1000]}`))
+	if err != nil || m.GapMedian != 25 || res.Latency["gap"].Max != 1000 {
+		t.Errorf("peerFigures = %+v, %+v, %v; want a median of 25 and a worst of 1000", m, res.Latency, err)
+	}
+	if _, _, err := peerFigures(Work{Kind: "append"}, []byte("no JSON")); err == nil {
+		t.Error("peerFigures took what is no JSON")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	err := Config{PeerBench: "no-such-program", Etcd: "no-such-etcd"}.Validate()
+	for _, want := range []string{"--peerbench", "--etcd", "--work", "--turns", "--payload", "--duration"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate = %v, want a fault of %s", err, want)
+		}
+	}
+}
