@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -72,8 +73,8 @@ const shards = 32
 
 // audience is the deliveries of one point.
 type audience struct {
-	begin time.Time
-	from  time.Duration
+	begin time.Time    // stamps count from here
+	from  atomic.Int64 // the first stamp of the window
 	seen  atomic.Int64
 	hist  [shards]struct {
 		mu sync.Mutex
@@ -85,7 +86,7 @@ func (a *audience) deliver(shard int, entries []chat.Entry) {
 	for i := range entries {
 		stamp, _, ok := strings.Cut(entries[i].Body.Text, "|")
 		due, err := strconv.ParseInt(stamp, 10, 64)
-		if !ok || err != nil || time.Duration(due) < a.from {
+		if !ok || err != nil || due < a.from.Load() {
 			continue
 		}
 		took := time.Since(a.begin) - time.Duration(due)
@@ -107,11 +108,11 @@ func (w Fanout) point(ctx context.Context, r *Run, n int) error {
 	if err != nil {
 		return err
 	}
-	a := &audience{from: w.Warmup}
+	a := &audience{begin: time.Now()}
+	a.from.Store(math.MaxInt64)
 	for i := range a.hist {
 		a.hist[i].h = NewHistogram()
 	}
-	a.begin = time.Now()
 	clients, _, err := r.open(ctx, n, 64)
 	defer closeAll(clients)
 	if err != nil {
@@ -128,8 +129,9 @@ func (w Fanout) point(ctx context.Context, r *Run, n int) error {
 			return err
 		}
 	}
-	a.begin = time.Now()
-	sent, used := w.send(ctx, r, sender[0], convs[0], a.begin)
+	offset := time.Since(a.begin)
+	a.from.Store(int64(offset + w.Warmup))
+	sent, used := w.send(ctx, r, sender[0], convs[0], a.begin, offset)
 	for deadline := time.Now().Add(drainMax); a.seen.Load() < sent*int64(n) && time.Now().Before(deadline); {
 		if !wait(ctx, 10*time.Millisecond) {
 			return ctx.Err()
@@ -158,16 +160,16 @@ func (w Fanout) report(ctx context.Context, r *Run, a *audience, n int, sent int
 	return r.Sink.Add(res)
 }
 
-// send follows the schedule and gives the messages of the window and what it
+// send follows the schedule, which starts at begin and offset, and gives the messages of the window and what it
 // cost.
-func (w Fanout) send(ctx context.Context, r *Run, c *client.Client, conv chat.ConvID, begin time.Time) (sent int64, used target.Usage) {
+func (w Fanout) send(ctx context.Context, r *Run, c *client.Client, conv chat.ConvID, begin time.Time, offset time.Duration) (sent int64, used target.Usage) {
 	filler := texts(rand.New(rand.NewPCG(r.Seed, 6)), w.Bytes)[0]
 	var before target.Usage
 	started := false
 	for i := 0; ; i++ {
 		due := time.Duration(float64(i) / w.Rate * float64(time.Second))
-		if due >= w.Warmup+w.Duration || !wait(ctx, max(0, due-time.Since(begin))) {
-			wait(ctx, w.Warmup+w.Duration-time.Since(begin))
+		if due >= w.Warmup+w.Duration || !wait(ctx, max(0, offset+due-time.Since(begin))) {
+			wait(ctx, offset+w.Warmup+w.Duration-time.Since(begin))
 			return sent, r.Target.Usage().Sub(before)
 		}
 		if due >= w.Warmup {
@@ -176,7 +178,7 @@ func (w Fanout) send(ctx context.Context, r *Run, c *client.Client, conv chat.Co
 			}
 			sent++
 		}
-		stamp := strconv.FormatInt(int64(due), 10) + "|"
+		stamp := strconv.FormatInt(int64(offset+due), 10) + "|"
 		err := c.SendAsync(ctx, client.Message{Conv: conv, Text: stamp + filler[len(stamp):]}, nil)
 		if err != nil {
 			return sent, r.Target.Usage().Sub(before)

@@ -34,6 +34,7 @@ type common struct {
 	nodeArgs   []string
 	debug      bool
 	out        string
+	text       bool
 	seed       uint64
 	quiet      bool
 	startup    time.Duration
@@ -55,6 +56,7 @@ func commonFlags(cmd *cobra.Command) *common {
 	fs.StringArrayVar(&c.nodeArgs, "node-arg", nil, "with --spawn: one more flag for every node, such as --node-arg=--storage-log=pebble")
 	fs.BoolVar(&c.debug, "debug-ports", false, "with --spawn: open the nodes' ports for profiles and print them")
 	fs.StringVar(&c.out, "out", "", "append the results to this file (default: standard output)")
+	fs.BoolVar(&c.text, "text", false, "write the results for people, not as JSON lines")
 	fs.Uint64Var(&c.seed, "seed", 0, "seed of everything drawn at random (default: drawn, and in the result)")
 	fs.BoolVar(&c.quiet, "quiet", false, "no progress")
 	fs.DurationVar(&c.startup, "startup-timeout", time.Minute, "longest wait for a healthy cluster")
@@ -126,7 +128,11 @@ func (c *common) with(ctx context.Context, a *app, work func(context.Context, *b
 			fmt.Fprintf(a.stderr, "%s: pid %d, profiles at http://%s/debug/pprof/\n", n.ID, n.PID(), n.Debug)
 		}
 	}
-	return work(ctx, &bench.Run{Target: t, Sink: bench.NewLines(out), Progress: progress, Seed: c.seed})
+	var sink bench.Sink = bench.NewLines(out)
+	if c.text {
+		sink = bench.NewText(out)
+	}
+	return work(ctx, &bench.Run{Target: t, Sink: sink, Progress: progress, Seed: c.seed})
 }
 
 // progress writes to a terminal only.
