@@ -140,7 +140,7 @@ func anyCommand(r *rand.Rand) fsm.Command {
 			Conv: chat.ConvID(str()), Actor: chat.UserID(str()), Device: chat.DeviceID(str()), ClientID: id(), Changes: changes(),
 		}
 	default:
-		return fsm.RaiseLevel{To: fsm.Level(r.Uint32())}
+		return fsm.RaiseLevel{To: fsm.Level(r.Uint32N(2))}
 	}
 }
 
@@ -206,6 +206,7 @@ func TestRefusedBeforeTheLog(t *testing.T) {
 		{"a default written out", fsm.Wrap(nil, fsm.TagRaiseLevel, []byte{0x08, 0}), chat.Invalid},
 		{"a long varint", fsm.Wrap(nil, fsm.TagRaiseLevel, []byte{0x08, 0x81, 0}), chat.Invalid},
 		{"an id of 15 bytes", fsm.Wrap(nil, fsm.TagAppend, append([]byte{0x22, 15}, make([]byte, 15)...)), chat.Invalid},
+		{"a level from the future", fsm.Encode(nil, fsm.RaiseLevel{To: fsm.LevelMax + 1}), chat.UnsupportedVer},
 		{"too large", fsm.Wrap(nil, fsm.TagAppend, make([]byte, fsm.CommandBytesMax)), chat.TooLarge},
 	}
 	for _, tt := range tests {
@@ -230,7 +231,8 @@ func FuzzCommand(f *testing.F) {
 	f.Add(fsm.Wrap(nil, fsm.TagAppend, []byte{0x12, 1, 'a', 0x0a, 1, 'b'}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := fsm.Decode(b)
-		if (err == nil) != (fsm.CheckCommand(b) == nil) {
+		raise, _ := c.(fsm.RaiseLevel)
+		if allowed := err == nil && raise.To <= fsm.LevelMax; allowed != (fsm.CheckCommand(b) == nil) {
 			t.Fatalf("Decode and CheckCommand disagree: %v", err)
 		}
 		key, keyErr := fsm.KeyOf(b)

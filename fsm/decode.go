@@ -73,8 +73,14 @@ func CheckCommand(b []byte) error {
 		_, err := ReadAppend(body)
 		return err
 	}
-	_, err = Decode(b)
-	return err
+	c, err := Decode(b)
+	if err != nil {
+		return err
+	}
+	if r, ok := c.(RaiseLevel); ok && r.To > LevelMax {
+		return chat.E(opDecode, chat.UnsupportedVer, "this version does not know that level", nil)
+	}
+	return nil
 }
 
 // KeyOf is the conversation that an encoded command is about, which decides its

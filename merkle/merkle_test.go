@@ -108,7 +108,7 @@ func TestRootsOfReferenceData(t *testing.T) {
 }
 
 func TestRangeEqualsDefinition(t *testing.T) {
-	all := leaves(300)
+	all := leaves(150)
 	var r merkle.Range
 	for n := 0; n <= len(all); n++ {
 		if got, want := r.Root(), all[:n].mth(); got != want {
@@ -135,7 +135,7 @@ func TestRangeEqualsDefinition(t *testing.T) {
 }
 
 func TestProofsEqualDefinitionAndVerify(t *testing.T) {
-	all := leaves(70)
+	all := leaves(41)
 	for n := 1; n <= len(all); n++ {
 		root, err := merkle.RootAt(all, uint64(n))
 		if err != nil || root != all[:n].mth() {
@@ -171,7 +171,7 @@ func TestFalseProofsAreRefused(t *testing.T) {
 	all := leaves(40)
 	const seed1, seed2 = 7, 11
 	rnd := rand.New(rand.NewPCG(seed1, seed2))
-	for range 2_000 {
+	for range 500 {
 		n := 2 + rnd.IntN(len(all)-1)
 		i := rnd.IntN(n)
 		root := all[:n].mth()

@@ -44,7 +44,7 @@ func (r *replica) print(t *testing.T) chat.Hash {
 // restarts before each batch. The first one's answers and pages are the model's,
 // and all three hold the same state at the end.
 func TestMachineEqualsModel(t *testing.T) {
-	for seed := uint64(1); seed <= 6; seed++ {
+	for seed := uint64(1); seed <= 5; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			g := fsmtest.NewGenerator(seed)
@@ -52,7 +52,7 @@ func TestMachineEqualsModel(t *testing.T) {
 			replicas := []*replica{newReplica(group, 0, false), newReplica(group, 3, false), newReplica(9, 1, true)}
 			salt := uint64(0)
 			var first, second []fsm.Result
-			for range 1_200 {
+			for range 700 {
 				at := g.Tick()
 				var w fsm.BatchWriter
 				var cmds []fsm.Command
@@ -87,7 +87,7 @@ func TestMachineEqualsModel(t *testing.T) {
 			for _, n := range model.Names() {
 				total += len(model.Convs[n].Entries)
 			}
-			if total < 500 {
+			if total < 300 {
 				t.Errorf("only %d entries were written: the generator draws too many refusals", total)
 			}
 		})

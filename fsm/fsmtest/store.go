@@ -87,6 +87,14 @@ func (s *Store) settle() {
 	}
 	add := slices.Sorted(maps.Keys(s.fresh))
 	clear(s.fresh)
+	if len(add) <= 8 {
+		for _, k := range add {
+			if at, found := slices.BinarySearch(s.order, k); !found {
+				s.order = slices.Insert(s.order, at, k)
+			}
+		}
+		return
+	}
 	merged := make([]string, 0, len(s.order)+len(add))
 	for _, k := range s.order {
 		for len(add) > 0 && add[0] < k {
