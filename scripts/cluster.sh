@@ -28,9 +28,13 @@ field() { # FILE NAME: a string of run.json
 	sed -n 's/.*"'"$2"'":"\{0,1\}\([^",}]*\).*/\1/p' "$1"
 }
 
+alive() { # PID: runs, and is no zombie that nobody has waited for
+	kill -0 "$1" 2>/dev/null && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
+}
+
 running() { # NODE
 	local file=$dir/$1/run.json
-	[[ -e $file ]] && kill -0 "$(field "$file" pid)" 2>/dev/null
+	[[ -e $file ]] && alive "$(field "$file" pid)"
 }
 
 # The ports of a node are chosen once and kept, since the others know them.
@@ -61,7 +65,7 @@ free_ports() { # three ports that nothing listens on, below the outgoing range
 wait_ready() { # NODE
 	local limit=$((SECONDS + ${WAIT:-60}))
 	until grep -q '^ready ' "$dir/$1.out" 2>/dev/null; do
-		if ! kill -0 "$2" 2>/dev/null; then
+		if ! alive "$2"; then
 			echo "$1 ended: $(tail -n 3 "$dir/$1.log")" >&2
 			exit 1
 		fi
@@ -125,7 +129,7 @@ stop() {
 	done
 	local pid limit=$((SECONDS + ${WAIT:-60}))
 	for pid in "${pids[@]}"; do
-		while kill -0 "$pid" 2>/dev/null; do
+		while alive "$pid"; do
 			if ((SECONDS > limit)); then
 				echo "process $pid does not stop" >&2
 				exit 1
