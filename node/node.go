@@ -151,10 +151,10 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.startFront(ctx, bound, clientTLS); err != nil {
 		return err
 	}
-	if err := n.awaitService(ctx); err != nil {
+	if err := n.writeRunFile(); err != nil {
 		return err
 	}
-	if err := n.writeRunFile(); err != nil {
+	if err := n.awaitService(ctx); err != nil {
 		return err
 	}
 	n.log.Info("node ready", "node", n.self, "cluster", n.cluster(), "client", n.addrs.Client, "peer", n.addrs.Peer,

@@ -80,7 +80,7 @@ wait_ready() { # NODE
 up() {
 	[[ -e $dir/auth.secret ]] || (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$dir/auth.secret")
 	[[ -e $dir/join.token ]] || (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/join.token")
-	local first_peer="" i client peer debug how
+	local started=() first_peer="" i client peer debug how
 	for ((i = 1; i <= nodes; i++)); do
 		read -r client peer debug < <(ports "$i")
 		[[ -n $first_peer ]] || first_peer=127.0.0.1:$peer
@@ -100,7 +100,16 @@ up() {
 			--auth-secret-file "$dir/auth.secret" --join-token-file "$dir/join.token" \
 			--storage-log "${STORAGE:-segment}" --log-level "${LOG:-info}" \
 			>>"$dir/n$i.out" 2>>"$dir/n$i.log" </dev/null &
-		wait_ready "n$i" $!
+		started+=("n$i $!")
+		# A new cluster has to be there before others can join it. Nodes that
+		# have been members need each other to become ready: all at once.
+		if [[ ! -e $dir/n$i/identity ]]; then
+			wait_ready "n$i" $!
+		fi
+	done
+	local one
+	for one in "${started[@]}"; do
+		wait_ready ${one% *} ${one#* }
 	done
 	local limit=$((SECONDS + ${WAIT:-60}))
 	until "$bin" status --addr "$(field "$dir/n1/run.json" url)" --auth-secret-file "$dir/auth.secret" >"$dir/status" 2>&1; do
