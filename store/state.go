@@ -66,6 +66,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 		cache = pebble.NewCache(DefaultCacheBytes)
 	}
 	opts.Cache = cache
+	opts.EnsureDefaults()
 	defer cache.Unref() // the database holds its own reference
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
