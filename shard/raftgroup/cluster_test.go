@@ -86,8 +86,8 @@ func (m *tally) Replay(w fsm.Writer, index uint64, payload []byte) error {
 	_, err := m.Apply(w, index, payload, nil)
 	return err
 }
-func (m *tally) SetSink(s fsm.Sink)                         { m.sink = s }
-func (m *tally) Reset()                                     { m.known = false }
+func (m *tally) SetSink(s fsm.Sink)                        { m.sink = s }
+func (m *tally) Reset()                                    { m.known = false }
 func (m *tally) Fingerprint(fsm.Reader) (chat.Hash, error) { return chat.Hash{}, nil }
 
 // wires are the cluster's network: they can be cut between two nodes.

@@ -12,7 +12,10 @@ import (
 // crashStagger is the head start of each voter before the next, when they stand
 // for election after a leader's process has ended: enough for an election, so
 // that they do not split the votes.
-const crashStagger = 40 * time.Millisecond
+const (
+	crashStagger    = 40 * time.Millisecond
+	crashStaggerMax = 250 * time.Millisecond
+)
 
 // peerDead is told that a peer's process has ended. The followers of its groups
 // stand for election at once, in turn, instead of waiting for its silence. A
@@ -46,7 +49,13 @@ func (g *group) leaderDied(id shard.NodeID) {
 		g.elect(id, term)
 		return
 	}
-	time.AfterFunc(time.Duration(rank)*crashStagger, func() { g.elect(id, term) })
+	time.AfterFunc(time.Duration(rank)*g.stagger(), func() { g.elect(id, term) })
+}
+
+// stagger grows with the time that the three synced writes of an election take
+// on a slow disk.
+func (g *group) stagger() time.Duration {
+	return min(max(crashStagger, 6*time.Duration(g.logs.setTook.Load())), crashStaggerMax)
 }
 
 // elect stands for election unless another leader is known by now. When the term
@@ -60,7 +69,7 @@ func (g *group) elect(dead shard.NodeID, term uint64) {
 		return
 	}
 	if at := r.CurrentTerm(); at > term {
-		time.AfterFunc(2*crashStagger, func() { g.elect(dead, at) })
+		time.AfterFunc(2*g.stagger(), func() { g.elect(dead, at) })
 		return
 	}
 	trans.Elect()

@@ -19,6 +19,6 @@
 //	R6  Log entries are cut only when the state that contains them is durable.
 //	R7  After the first failed write nothing is acknowledged any more.
 //
-// The order of locks: group.life, then any one of proposer.mu, readers.mu,
+// The order of locks: Host.mu, group.life, then any one of Host.watch, proposer.mu, readers.mu,
 // machine.mu, logStore.mu; none of these four is held while another is taken.
 package raftgroup

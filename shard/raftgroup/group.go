@@ -242,6 +242,7 @@ func (g *group) launch() error {
 	g.raft.Store(r)
 	g.run = t
 	t.start(r)
+	g.warm()
 	if v := voters(r.GetConfiguration().Configuration()); len(v) == 1 && v[0] == g.host.deps.NodeID {
 		trans.Elect() // nobody else could lead
 	}

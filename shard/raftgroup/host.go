@@ -41,8 +41,10 @@ type Host struct {
 
 	groups [shard.GroupsMax + 1]atomic.Pointer[group]
 
-	mu       sync.Mutex // guards what follows, and changes of groups
-	closed   bool
+	mu     sync.Mutex // one start or stop of a group at a time; guards closed
+	closed bool
+
+	watch    sync.Mutex // guards what follows; the groups' goroutines take it
 	sink     func(shard.GroupID) fsm.Sink
 	watchers map[int]func(Change)
 	nextID   int
@@ -258,9 +260,9 @@ func (h *Host) WaitApplied(ctx context.Context, g shard.GroupID, index uint64) e
 
 // SetSink sets where the events of each group go while this node leads it.
 func (h *Host) SetSink(sink func(shard.GroupID) fsm.Sink) {
-	h.mu.Lock()
+	h.watch.Lock()
 	h.sink = sink
-	h.mu.Unlock()
+	h.watch.Unlock()
 	for i := range h.groups {
 		if g := h.groups[i].Load(); g != nil {
 			g.reattach()
@@ -269,9 +271,9 @@ func (h *Host) SetSink(sink func(shard.GroupID) fsm.Sink) {
 }
 
 func (h *Host) sinkOf(g shard.GroupID) fsm.Sink {
-	h.mu.Lock()
+	h.watch.Lock()
 	fn := h.sink
-	h.mu.Unlock()
+	h.watch.Unlock()
 	if fn == nil {
 		return nil
 	}
@@ -290,25 +292,25 @@ type Change struct {
 // node sees; the last call for a group has what holds now. The returned function
 // ends it.
 func (h *Host) Watch(fn func(Change)) (cancel func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.watch.Lock()
+	defer h.watch.Unlock()
 	id := h.nextID
 	h.nextID++
 	h.watchers[id] = fn
 	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
+		h.watch.Lock()
+		defer h.watch.Unlock()
 		delete(h.watchers, id)
 	}
 }
 
 func (h *Host) tell(c Change) {
-	h.mu.Lock()
+	h.watch.Lock()
 	fns := make([]func(Change), 0, len(h.watchers))
 	for _, fn := range h.watchers {
 		fns = append(fns, fn)
 	}
-	h.mu.Unlock()
+	h.watch.Unlock()
 	for _, fn := range fns {
 		fn(c)
 	}

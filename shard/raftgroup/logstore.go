@@ -37,6 +37,7 @@ type logStore struct {
 	voters  atomic.Int64 // of the newest configuration; unknownVoters until asked
 	pending atomic.Int64 // since when something waits for the disk, Unix nanoseconds; 0 when nothing does
 	setting atomic.Int64 // the same for stable values
+	setTook atomic.Int64 // how long stable values take, smoothed, in nanoseconds
 
 	write   sync.Mutex // one Append or DeleteRange at a time; guards scratch
 	scratch []store.LogEntry
@@ -280,8 +281,12 @@ func (s *logStore) waitingSince() time.Time {
 
 // Set implements raft.StableStore.
 func (s *logStore) Set(key, val []byte) error {
-	s.setting.Store(time.Now().UnixNano())
-	defer s.setting.Store(0)
+	start := time.Now()
+	s.setting.Store(start.UnixNano())
+	defer func() {
+		s.setting.Store(0)
+		s.setTook.Store((3*s.setTook.Load() + int64(time.Since(start))) / 4)
+	}()
 	if err := s.log.Set(key, val); err != nil {
 		s.fatal(err)
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/shard"
 )
 
 const (
@@ -41,6 +42,7 @@ func (h *Host) upkeep() {
 			}
 			if n%cutEvery == cutEvery-1 {
 				g.maybeCut()
+				g.warm()
 			}
 		}
 		switch {
@@ -56,6 +58,19 @@ func (h *Host) upkeep() {
 			})
 		case slow < h.cfg.SlowWrite/2:
 			leaving = false
+		}
+	}
+}
+
+// warm keeps connections to all members, so that an election needs no dial.
+func (g *group) warm() {
+	r := g.raft.Load()
+	if r == nil {
+		return
+	}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if s.ID != g.host.id {
+			g.host.hub.Want(shard.NodeID(s.ID))
 		}
 	}
 }

@@ -155,6 +155,13 @@ func (h *Hub) Connected(id shard.NodeID) bool {
 	return p != nil && p.connected()
 }
 
+// Want asks for a connection to a peer, to have one when it is needed.
+func (h *Hub) Want(id shard.NodeID) {
+	if p, err := h.peer(id); err == nil {
+		p.demand()
+	}
+}
+
 // spawn runs fn as a goroutine that Close waits for; false when closed.
 func (h *Hub) spawn(fn func()) bool {
 	h.mu.RLock()
