@@ -66,8 +66,9 @@ func (w Failover) Validate() error {
 	return errors.Join(errs...)
 }
 
-// affectedMin is the shortest gap that is called one; below it a conversation
-// did not notice the fault.
+// affectedMin is the shortest gap that is called one. A conversation whose gap
+// is below it, or below the longest of the calm time before, did not notice the
+// fault.
 const affectedMin = 10 * time.Millisecond
 
 // Run repeats the fault and gives one result.
@@ -90,21 +91,24 @@ func (w Failover) Run(ctx context.Context, r *Run) error {
 	rnd := rand.New(rand.NewPCG(r.Seed, 5))
 	affected := 0
 	for i := range w.Repetitions {
-		one, err := p.repeat(ctx, rnd, calm)
+		quiet := NewHistogram()
+		one, err := p.repeat(ctx, rnd, quiet)
 		if err != nil {
 			return fmt.Errorf("repetition %d: %w", i+1, err)
 		}
+		calm.Merge(quiet)
 		var most time.Duration
+		least := max(affectedMin, quiet.At(100))
 		for _, g := range one {
 			most = max(most, g)
-			if g >= affectedMin {
+			if g >= least {
 				gaps.Record(g)
 				affected++
 			}
 		}
 		worst.Record(most)
 		r.say("%s %d of %d: %d of %d conversations noticed, the longest gap %v", w.Fault, i+1, w.Repetitions,
-			countAbove(one, affectedMin), len(one), most.Round(time.Millisecond))
+			countAbove(one, least), len(one), most.Round(time.Millisecond))
 	}
 	res := r.result(ctx, "failover", w.Fault, map[string]any{
 		"fault": w.Fault, "repetitions": w.Repetitions, "conversations": w.Conversations,

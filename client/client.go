@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -72,7 +73,7 @@ func Dial(ctx context.Context, addresses []string, tokens TokenSource, cfg Confi
 	}
 	if cfg.Device == "" && !cfg.DeviceFromToken {
 		id := NewID()
-		cfg.Device = chat.DeviceID("go-" + id.String())
+		cfg.Device = chat.DeviceID("go-" + hex.EncodeToString(id[8:]))
 	}
 	c := &Client{
 		cfg: cfg, addresses: urls, tokens: tokens, log: cfg.Logger,

@@ -132,6 +132,11 @@ func (l *load) create(ctx context.Context, conv string, all bool) error {
 func (l *load) answered(op *check.Op, ack chat.Ack, err error) {
 	op.Return, op.Code = l.now(), string(chat.CodeOf(err))
 	op.Outcome = outcome(err)
+	if accessCode(err) {
+		// The next message was not chained behind this one, and an earlier
+		// attempt of it may still land: it claims no order any more.
+		op.N = 0
+	}
 	if err == nil {
 		op.Seq, op.MsgNo, op.TimeMS, op.Root = uint64(ack.Seq), uint64(ack.MsgNo), ack.TimeMS, fmt.Sprintf("%x", ack.Root[:])
 		l.mu.Lock()
@@ -155,6 +160,12 @@ func outcome(err error) check.Outcome {
 	default:
 		return check.Unknown
 	}
+}
+
+// accessCode says that the sender was no member when the answer was made.
+func accessCode(err error) bool {
+	code := chat.CodeOf(err)
+	return code == chat.NotFound || code == chat.Forbidden
 }
 
 func (l *load) head(conv string) uint64 {

@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	err = r.run(ctx)
 	if r.l != nil {
-		r.l.close()
+		r.l.close() // again, after an error; a client takes that
 	}
 	err = errors.Join(err, r.c.close(), r.rec.Flush())
 	if err == nil {
@@ -121,6 +121,7 @@ func (r *running) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.l.close() // clients of nodes that stop would only dial and dial
 	stop, cancel2 := context.WithTimeout(ctx, finalMax)
 	defer cancel2()
 	if r.hashes, err = r.c.hashes(stop); err != nil {
