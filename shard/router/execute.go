@@ -57,7 +57,8 @@ func execute(r fsm.Reader, g shard.GroupID, q *Request) (a Answer, err error) {
 }
 
 // appendAnswer reads from a view and encodes the answer for another node.
-// Pages go as stored; the rest is rare and small, and goes as JSON.
+// Pages go as they are stored; access, heads and lists of members are rare and
+// small, and go as JSON.
 func appendAnswer(dst []byte, r fsm.Reader, g shard.GroupID, q *Request) ([]byte, error) {
 	if q.Kind == ReadPage {
 		if err := reached(r, g, q); err != nil {
@@ -69,8 +70,13 @@ func appendAnswer(dst []byte, r fsm.Reader, g shard.GroupID, q *Request) ([]byte
 	if err != nil {
 		return dst, err
 	}
-	if q.Kind == ReadMap {
+	switch q.Kind {
+	case ReadMap:
 		return a.Map.Append(dst), nil
+	case ReadInfo:
+		return conv.AppendInfo(dst, &a.Info), nil
+	case ReadProof:
+		return a.Proof.Append(dst), nil
 	}
 	b, err := json.Marshal(a.part(q.Kind))
 	return append(dst, b...), err
@@ -81,10 +87,6 @@ func (a *Answer) part(k Kind) any {
 	switch k {
 	case ReadHead:
 		return &a.Head
-	case ReadInfo:
-		return &a.Info
-	case ReadProof:
-		return &a.Proof
 	case ReadAccess:
 		return &a.Access
 	default:
@@ -97,6 +99,10 @@ func decodeAnswer(k Kind, b []byte) (a Answer, err error) {
 	switch k {
 	case ReadPage:
 		a.Page, err = conv.DecodePage(b)
+	case ReadInfo:
+		a.Info, err = conv.DecodeInfo(b)
+	case ReadProof:
+		a.Proof, err = conv.DecodeProof(b)
 	case ReadMap:
 		a.Map, err = shard.Decode(b)
 	default:
