@@ -14,7 +14,7 @@ func ReadAppend(body []byte) (AppendView, error) {
 	var v AppendView
 	f := fields{b: body}
 	for f.next() {
-		ok := true
+		var ok bool
 		switch f.num {
 		case 1:
 			v.Conv, ok = f.val, f.bytes()

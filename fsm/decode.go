@@ -104,7 +104,7 @@ func decodeCreate(body []byte) (Command, error) {
 	var c Create
 	f := fields{b: body, s: string(body)}
 	for f.next() {
-		ok := true
+		var ok bool
 		switch f.num {
 		case 1:
 			c.Conv, ok = chat.ConvID(f.str()), f.bytes()
@@ -138,7 +138,7 @@ func decodeChangeMembers(body []byte) (Command, error) {
 	var c ChangeMembers
 	f := fields{b: body, s: string(body)}
 	for f.next() {
-		ok := true
+		var ok bool
 		switch f.num {
 		case 1:
 			c.Conv, ok = chat.ConvID(f.str()), f.bytes()

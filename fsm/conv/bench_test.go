@@ -36,6 +36,7 @@ func convName(i int) chat.ConvID {
 }
 
 func benchApply(b *testing.B, convs int, replay bool, sink fsm.Sink) {
+	b.Helper()
 	b.ReportAllocs()
 	m := conv.New(group, sink)
 	void := &fsmtest.Void{}
@@ -90,13 +91,13 @@ func BenchmarkApply(b *testing.B) {
 }
 
 // filled is a conversation of n messages of 256 bytes.
-func filled(b testing.TB, n int) *fsmtest.Store {
-	b.Helper()
+func filled(tb testing.TB, n int) *fsmtest.Store {
+	tb.Helper()
 	store := fsmtest.NewStore()
 	l := fsmtest.Log{Machine: conv.New(group, nil), Store: store}
-	l.Must(b, fsmtest.Epoch, fsmtest.Group("c1", "ann", fsmtest.ID(fsmtest.Epoch, 0)))
+	l.Must(tb, fsmtest.Epoch, fsmtest.Group("c1", "ann", fsmtest.ID(fsmtest.Epoch, 0)))
 	for i := 1; i < n; i++ {
-		l.Must(b, fsmtest.Epoch+int64(i), fsmtest.Send("c1", "ann", fsmtest.ID(fsmtest.Epoch+int64(i), uint64(i)), text256))
+		l.Must(tb, fsmtest.Epoch+int64(i), fsmtest.Send("c1", "ann", fsmtest.ID(fsmtest.Epoch+int64(i), uint64(i)), text256))
 	}
 	return store
 }

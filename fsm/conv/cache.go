@@ -1,6 +1,8 @@
 package conv
 
 import (
+	"slices"
+
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
 )
@@ -90,8 +92,8 @@ func (h *hot) setTail(t *tail) {
 	h.window = window{
 		marks: make([]uint64, 0, windowMin), ids: make([]recentID, 0, windowMin), floor: t.savedMax,
 	}
-	for i := len(t.recent) - 1; i >= 0; i-- {
-		h.window.add(t.recent[i])
+	for _, r := range slices.Backward(t.recent) {
+		h.window.add(r)
 	}
 }
 

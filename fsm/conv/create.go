@@ -37,7 +37,7 @@ func (m *Machine) create(c *fsm.Create) (fsm.Result, error) {
 
 func (m *Machine) createAgain(h *hot, c *fsm.Create) (fsm.Result, error) {
 	body := creation(c)
-	raw := string(appendChanges(nil, body.Changes))
+	raw := string(changeBytes(body.Changes))
 	res, err := m.repeat(h, 1, func(e *view[[]byte]) bool {
 		if h.kind == chat.Direct { // whichever of the two was first
 			return c.Kind == chat.Direct
@@ -175,7 +175,7 @@ func (m *Machine) begin(c *fsm.Create) (*hot, fsm.Result, error) {
 	res, err := m.write(h, c.Creator, &view[[]byte]{
 		typ: chat.Created, sender: []byte(c.Creator), device: []byte(c.Device), clientID: c.ClientID,
 		title: []byte(c.Title), kind: c.Kind, policy: c.Policy, membersMax: c.MembersMax,
-		changes: len(c.Members), changesRaw: appendChanges(nil, c.Members),
+		changes: len(c.Members), changesRaw: changeBytes(c.Members),
 	})
 	if err != nil {
 		return nil, fsm.Result{}, err
@@ -186,7 +186,7 @@ func (m *Machine) begin(c *fsm.Create) (*hot, fsm.Result, error) {
 
 func (m *Machine) setConv(h *hot) error {
 	key := h.prefix.appendKind(nil, kindConv)
-	return m.tx.w.Set(key, fsm.Seal(key, h.convRow.append(nil)))
+	return m.tx.w.Set(key, fsm.Seal(key, h.append(nil)))
 }
 
 func (m *Machine) setMember(h *hot, user chat.UserID, row *memberRow) error {

@@ -150,11 +150,12 @@ func viewOf(e *chat.Entry) view[string] {
 		sender: string(e.Sender), device: string(e.Device), clientID: e.ClientID, salt: e.Salt,
 		contentType: e.Body.ContentType, text: e.Body.Text, title: e.Body.Title,
 		kind: e.Body.Kind, policy: e.Body.Policy, membersMax: e.Body.MembersMax,
-		changes: len(e.Body.Changes), changesRaw: string(appendChanges(nil, e.Body.Changes)),
+		changes: len(e.Body.Changes), changesRaw: string(changeBytes(e.Body.Changes)),
 	}
 }
 
-func appendChanges(dst []byte, changes []chat.Change) []byte {
+func changeBytes(changes []chat.Change) []byte {
+	var dst []byte
 	for _, c := range changes {
 		dst = append(appendStr8(dst, c.User), byte(c.Role))
 	}

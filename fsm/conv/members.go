@@ -16,7 +16,7 @@ func (m *Machine) changeMembers(c *fsm.ChangeMembers) (fsm.Result, error) {
 	if h == nil {
 		return fsm.Refuse(chat.NotFound, ""), nil
 	}
-	raw := appendChanges(nil, c.Changes)
+	raw := changeBytes(c.Changes)
 	seq, err := m.seen(h, &c.ClientID, []byte(c.Actor))
 	if err != nil {
 		return fsm.Result{}, err

@@ -75,6 +75,13 @@ type item struct {
 	start, end int
 }
 
+// room makes room for a page of usual entries at once.
+func (n *run) room(limit, bytes int) {
+	const usual = 384
+	n.items = make([]item, 0, limit)
+	n.raw = make([]byte, 0, min(limit*usual, bytes))
+}
+
 // take adds the entry of a row, unless it is over the budget and not the first.
 func (n *run) take(k, val []byte, limit, bytes int) (more bool, err error) {
 	seq, form, c, err := openEntry(k, val)
@@ -101,7 +108,7 @@ func (n *run) take(k, val []byte, limit, bytes int) (more bool, err error) {
 
 // descend collects visible entries from the seq from downwards.
 func (in *reading) descend(n *run, from chat.Seq, limit, bytes int) error {
-	n.items = make([]item, 0, limit)
+	n.room(limit, bytes)
 	more := true
 	for i := len(in.see.Intervals) - 1; i >= 0 && more; i-- {
 		lo, hi := in.see.Intervals[i].From, in.see.Intervals[i].To
@@ -125,7 +132,7 @@ func (in *reading) descend(n *run, from chat.Seq, limit, bytes int) error {
 
 // ascend collects visible entries above the seq after.
 func (in *reading) ascend(n *run, after chat.Seq, limit, bytes int) error {
-	n.items = make([]item, 0, limit)
+	n.room(limit, bytes)
 	more := true
 	for i := 0; i < len(in.see.Intervals) && more; i++ {
 		lo, hi := in.see.Intervals[i].From, in.see.Intervals[i].To

@@ -19,17 +19,17 @@ const now = fsmtest.Epoch
 // reader rae; dee was a writer and left. bob has sent two messages.
 //
 //	1 created  2 dee leaves  3 bob: one  4 bob: two
-func room(t testing.TB) (*fsmtest.Log, *fsmtest.Store) {
-	t.Helper()
+func room(tb testing.TB) (*fsmtest.Log, *fsmtest.Store) {
+	tb.Helper()
 	s := fsmtest.NewStore()
 	l := &fsmtest.Log{Machine: conv.New(group, nil), Store: s}
-	l.Must(t, now, fsmtest.Group("g", "ann", id(1),
+	l.Must(tb, now, fsmtest.Group("g", "ann", id(1),
 		chat.Change{User: "abe", Role: chat.Admin}, chat.Change{User: "bob", Role: chat.Writer},
 		chat.Change{User: "cy", Role: chat.Writer}, chat.Change{User: "rae", Role: chat.Reader},
 		chat.Change{User: "dee", Role: chat.Writer}))
-	l.Must(t, now+1, fsmtest.Change("g", "dee", id(2), chat.NoRole, "dee"))
-	l.Must(t, now+2, fsmtest.Send("g", "bob", id(3), "one"))
-	l.Must(t, now+3, fsmtest.Send("g", "bob", id(4), "two"))
+	l.Must(tb, now+1, fsmtest.Change("g", "dee", id(2), chat.NoRole, "dee"))
+	l.Must(tb, now+2, fsmtest.Send("g", "bob", id(3), "one"))
+	l.Must(tb, now+3, fsmtest.Send("g", "bob", id(4), "two"))
 	return l, s
 }
 

@@ -2,6 +2,7 @@ package conv
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
@@ -109,8 +110,8 @@ func loadTail(r fsm.Reader, p *prefix, conv chat.ConvID) (*tail, error) {
 		}
 		t.tree, t.savedMax, t.keptSeq, t.keptTime = tree, base.idTimeMax, base.keptSeq, base.keptTime
 	}
-	for i := len(rows) - 1; i >= 0; i-- {
-		t.tree.Append(rows[i].leaf)
+	for _, row := range slices.Backward(rows) {
+		t.tree.Append(row.leaf)
 	}
 	t.idTimeMax = t.savedMax
 	for i := range t.recent {

@@ -116,7 +116,7 @@ func (v members) Role(u chat.UserID) (chat.Role, error) {
 }
 
 // Len implements [fsm.MemberView].
-func (v members) Len() int { return v.h.convRow.members }
+func (v members) Len() int { return v.h.members }
 
 // repeat answers a command whose id is in the log already: with the first answer
 // when the entry is the same, else with conflict.

@@ -88,14 +88,14 @@ func (l *Log) Payload(ms int64, cmds ...fsm.Command) []byte {
 }
 
 // Must applies one command and fails the test unless it is accepted.
-func (l *Log) Must(t testing.TB, ms int64, c fsm.Command) chat.Ack {
-	t.Helper()
+func (l *Log) Must(tb testing.TB, ms int64, c fsm.Command) chat.Ack {
+	tb.Helper()
 	res, err := l.Apply(ms, c)
 	if err != nil {
-		t.Fatalf("Apply(%+v) = %v, want no error", c, err)
+		tb.Fatalf("Apply(%+v) = %v, want no error", c, err)
 	}
 	if res[0].Code != chat.OK {
-		t.Fatalf("Apply(%+v) was refused: %s %s", c, res[0].Code, res[0].Msg)
+		tb.Fatalf("Apply(%+v) was refused: %s %s", c, res[0].Code, res[0].Msg)
 	}
 	return res[0].Ack
 }

@@ -3,8 +3,8 @@ package fsmtest
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -459,10 +459,5 @@ func judge(all map[chat.UserID]*Standing, c fsm.ChangeMembers) (typ chat.EntryTy
 
 // Names are the conversations in order.
 func (m *Model) Names() []chat.ConvID {
-	var names []chat.ConvID
-	for n := range m.Convs {
-		names = append(names, n)
-	}
-	sort.Slice(names, func(i, j int) bool { return names[i] < names[j] })
-	return names
+	return slices.Sorted(maps.Keys(m.Convs))
 }

@@ -29,8 +29,7 @@ func TestBrokenNamesItsValues(t *testing.T) {
 
 func TestBrokenIsFoundThroughWrapping(t *testing.T) {
 	err := fmt.Errorf("apply: %w", invariant.Broken("seq is dense"))
-	var broken *invariant.Error
-	if !errors.As(err, &broken) {
-		t.Fatalf("errors.As(%v) = false, want true", err)
+	if _, ok := errors.AsType[*invariant.Error](err); !ok {
+		t.Fatalf("%v is no invariant.Error, want one", err)
 	}
 }
