@@ -26,7 +26,6 @@ type File interface {
 	io.WriterAt
 	Sync() error
 	Size() (int64, error)
-	Truncate(size int64) error
 	Close() error
 }
 
