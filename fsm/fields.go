@@ -98,7 +98,7 @@ func (f *fields) change(list []chat.Change) ([]chat.Change, bool) {
 	var c chat.Change
 	in := fields{b: f.val, s: f.str()}
 	for in.next() {
-		ok := true
+		var ok bool
 		switch in.num {
 		case 1:
 			c.User, ok = chat.UserID(in.str()), in.bytes()

@@ -22,6 +22,10 @@ type Machine struct {
 	scratch       leafScratch
 }
 
+// timeMaxMS is the last millisecond that a UUIDv7 can name, in the year 10889:
+// sums of times stay far from overflow whatever a clock says.
+const timeMaxMS = 1<<48 - 1
+
 // tx is what the commands of one batch have in common.
 type tx struct {
 	w    fsm.Writer
@@ -65,7 +69,7 @@ func (m *Machine) run(t tx, index uint64, payload []byte, dst []fsm.Result) ([]f
 			return dst, err
 		}
 	}
-	t.now = max(batch.Stamp.TimeMS, 0)
+	t.now = min(max(batch.Stamp.TimeMS, 0), timeMaxMS)
 	m.tx = t
 	defer func() { m.tx = tx{} }()
 	for {

@@ -2,6 +2,7 @@ package conv_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -283,6 +284,22 @@ func TestTimeNeverGoesBack(t *testing.T) {
 		if want := max(at, now+100); ack.TimeMS != want {
 			t.Errorf("time of an entry stamped %d = %d, want %d", at, ack.TimeMS, want)
 		}
+	}
+}
+
+func TestImpossibleStampsAreClamped(t *testing.T) {
+	l, s := room(t)
+	res, err := l.Apply(math.MinInt64, fsmtest.Send("g", "bob", id(200), "x"))
+	if err != nil || res[0].Ack.TimeMS != now+3 {
+		t.Errorf("stamped far below = %+v, %v, want the time of the entry before", res, err)
+	}
+	const last = 1<<48 - 1
+	res, err = l.Apply(math.MaxInt64, fsmtest.Send("g", "bob", fsmtest.ID(last, 201), "x"))
+	if err != nil || res[0].Ack.TimeMS != last {
+		t.Errorf("stamped far above = %+v, %v, want the last possible time", res, err)
+	}
+	if _, err := conv.Verify(s, group); err != nil {
+		t.Error(err)
 	}
 }
 
