@@ -117,61 +117,67 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-timer.C:
 		case <-l.kick:
 		}
-		wait := l.cfg.Idle
-		if !l.cluster.LeadsMeta() {
-			l.forget()
-		} else if acted, err := l.Round(ctx); err != nil {
-			if ctx.Err() == nil {
-				l.log.Debug("placement round failed", "err", err)
-			}
-		} else if acted {
-			wait = l.cfg.Busy
-		}
-		timer.Reset(wait)
+		timer.Reset(l.turn(ctx))
 	}
+}
+
+// turn does what there is to do now and says when to look again.
+func (l *Loop) turn(ctx context.Context) time.Duration {
+	if !l.cluster.LeadsMeta() {
+		l.forget()
+		return l.cfg.Idle
+	}
+	next, err := l.Round(ctx)
+	if err != nil && ctx.Err() == nil {
+		l.log.Debug("placement round failed", "err", err)
+	}
+	return next
 }
 
 func (l *Loop) forget() {
 	l.seen, l.leaders, l.up = nil, nil, nil
 }
 
-// Round looks once and carries out what the plan says. It reports whether there
-// was anything to do.
-func (l *Loop) Round(ctx context.Context) (acted bool, err error) {
+// Round looks once and carries out what the plan says. It gives the time to the
+// next round.
+func (l *Loop) Round(ctx context.Context) (next time.Duration, err error) {
 	m, err := l.cluster.Map(ctx)
 	if err != nil {
-		return false, err
+		return l.cfg.Idle, err
 	}
 	v := l.look(ctx, m, time.Now())
 	steps := Plan(v, l.cfg.Rules)
 	if len(steps) == 0 {
-		return l.even(ctx, v)
+		return l.even(ctx, v), nil
 	}
 	var wg sync.WaitGroup
 	for _, s := range steps {
 		wg.Go(func() { l.carryOut(ctx, v, s) })
 	}
 	wg.Wait()
-	return true, nil
+	return l.cfg.Busy, nil
 }
 
-// even moves one leader, when all has been calm for a while.
-func (l *Loop) even(ctx context.Context, v *View) (acted bool, err error) {
+// even moves one leader, when all has been calm for a while. With many groups
+// it goes on sooner: each has its one short pause.
+func (l *Loop) even(ctx context.Context, v *View) (next time.Duration) {
+	pace := min(l.cfg.SpreadEvery/time.Duration(1+len(v.Map.Groups)/spreadGroups), l.cfg.Idle)
 	now := time.Now()
-	if now.Sub(l.changed) < l.cfg.Settle || now.Sub(l.spread) < l.cfg.SpreadEvery {
-		return false, nil
+	if now.Sub(l.changed) < l.cfg.Settle || now.Sub(l.spread) < pace {
+		return l.cfg.Idle
 	}
 	s, ok := Spread(v, l.cfg.Rules)
 	if !ok {
-		return false, nil
+		return l.cfg.Idle
 	}
 	l.carryOut(ctx, v, s)
 	l.spread = time.Now()
-	if l.leaders != nil {
-		l.leaders[s.Group] = s.Node // our own doing is no reason to settle again
-	}
-	return false, nil
+	l.leaders[s.Group] = s.Node // our own doing is no reason to settle again
+	return pace
 }
+
+// spreadGroups is how many groups share the pace of SpreadEvery.
+const spreadGroups = 32
 
 // look asks every node and makes a view of the answers.
 func (l *Loop) look(ctx context.Context, m *shard.Map, now time.Time) *View {
