@@ -489,3 +489,9 @@ func (c *cluster) same(g shard.GroupID, want int) {
 		}
 	}
 }
+
+// openTestLog opens the log of a node that does not run.
+func openTestLog(t *testing.T, m *member) (store.Log, error) {
+	t.Helper()
+	return seglog.Open(filepath.Join(m.dir, "log"), seglog.Options{})
+}
