@@ -83,3 +83,12 @@ func (c *conn) kill() {
 	c.closing.Store(true)
 	_ = c.Conn.Close() // it may be closed already
 }
+
+// abort is kill for a peer that takes nothing: what the kernel still holds for
+// it is thrown away.
+func (c *conn) abort() {
+	if tcp, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // it may be closed already
+	}
+	c.kill()
+}

@@ -102,7 +102,7 @@ func (l *link) receivedBinary() {
 func (l *link) failed(err error) {
 	if err == melody.ErrMessageBufferFull {
 		l.srv.overflows.Add(1)
-		l.conn.kill()
+		l.conn.abort()
 	}
 }
 
@@ -110,7 +110,7 @@ func (l *link) failed(err error) {
 func (l *link) tick(now time.Time) {
 	l.s.Tick(now)
 	if end := l.s.Ended(); end != nil && now.Sub(end.At) > l.srv.cfg.CloseWait {
-		l.conn.kill()
+		l.conn.abort()
 	}
 }
 

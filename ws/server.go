@@ -195,7 +195,7 @@ func (s *Server) Drain(ctx context.Context, spread time.Duration) {
 	case <-gone:
 	case <-ctx.Done():
 		for _, l := range s.list() {
-			l.conn.kill()
+			l.conn.abort()
 		}
 		<-gone
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -345,9 +344,6 @@ func TestStandstillIsCut(t *testing.T) {
 	c := n.login("bob", "d")
 	c.write(`{"type":"subscribe","ref":1,"conv":"r","from":1}`)
 	c.answer(1)
-	if tcp, ok := c.conn.NetConn().(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(4096) // fill sooner; a kernel that refuses only makes it slower
-	}
 	text := strings.Repeat("x", 99_000)
 	deadline := time.Now().Add(sessiontest.Wait)
 	for i := uint64(0); n.ws.Len() > 0; i++ {
