@@ -144,7 +144,7 @@ func TestPowerCutControl(t *testing.T) {
 }
 
 // writeSmall makes a log of a few segments and groups, closed.
-func writeSmall(t *testing.T) (*storetest.CrashFS, map[shard.GroupID][]store.LogEntry) {
+func writeSmall(t *testing.T, n int) (*storetest.CrashFS, map[shard.GroupID][]store.LogEntry) {
 	t.Helper()
 	fs := storetest.NewCrashFS()
 	l := mustOpen(t, fs)
@@ -155,7 +155,7 @@ func writeSmall(t *testing.T) (*storetest.CrashFS, map[shard.GroupID][]store.Log
 			if err != nil {
 				t.Fatal(err)
 			}
-			entries := storetest.Entries(round*24+1, 1+round, 24)
+			entries := storetest.Entries(round*uint64(n)+1, 1+round, n)
 			if err := g.Append(entries); err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +174,7 @@ func writeSmall(t *testing.T) (*storetest.CrashFS, map[shard.GroupID][]store.Log
 // TestDamage flips every byte of a closed log in turn. Either Open refuses, or
 // everything is as it was written.
 func TestDamage(t *testing.T) {
-	fs, want := writeSmall(t)
+	fs, want := writeSmall(t, 20)
 	refused, harmless := 0, 0
 	for _, path := range fs.Paths() {
 		if strings.Contains(path, "spare") {
@@ -224,7 +224,7 @@ func TestDamage(t *testing.T) {
 
 // TestMissingSegment takes whole files away.
 func TestMissingSegment(t *testing.T) {
-	fs, _ := writeSmall(t)
+	fs, _ := writeSmall(t, 60)
 	paths := slices.DeleteFunc(fs.Paths(), func(p string) bool { return strings.Contains(p, "spare") })
 	if len(paths) < 3 {
 		t.Fatalf("only %d segments", len(paths))
@@ -242,7 +242,7 @@ func TestMissingSegment(t *testing.T) {
 
 // TestDamageUnderWay damages a segment after Open: the read notices.
 func TestDamageUnderWay(t *testing.T) {
-	fs, _ := writeSmall(t)
+	fs, _ := writeSmall(t, 60)
 	l := mustOpen(t, fs)
 	b := fs.Bytes(fs.Paths()[0])
 	for i := 4096; i < len(b); i++ {

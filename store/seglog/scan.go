@@ -166,8 +166,8 @@ func maxDurable(s *segment, from int64) (uint64, error) {
 		return 0, err
 	}
 	var most uint64
-	buf := make([]byte, 1<<20)
 	from = (from + blockAlign - 1) / blockAlign * blockAlign
+	buf := make([]byte, max(0, min(1<<20, size-from)))
 	for off := from; off+blockHeadBytes <= size; {
 		b := buf[:min(int64(len(buf)), size-off)]
 		if err := readFull(s.file, b, off); err != nil {
