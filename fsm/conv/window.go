@@ -9,7 +9,7 @@ import (
 // Sizes of a conversation's window of recent client ids. It must hold more than
 // a checkpoint's worth, because those ids have no row yet.
 const (
-	windowMin = 2 * checkpointEvery
+	windowMin = checkpointEvery // to begin with; most conversations stay there
 	windowMax = 128
 )
 
