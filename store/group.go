@@ -121,17 +121,17 @@ func (g *GroupState) Drop() error {
 // replace swaps the group's whole range for the given tables at once.
 func (g *GroupState) replace(paths []string) error {
 	lower, upper := groupSpan(g.id)
-	_, err := g.s.db.IngestAndExcise(context.Background(), paths, nil, nil,
-		pebble.KeyRange{Start: lower, End: upper})
+	err := g.s.fatal.Guard("install state", func() error {
+		_, err := g.s.db.IngestAndExcise(context.Background(), paths, nil, nil,
+			pebble.KeyRange{Start: lower, End: upper})
+		if err != nil {
+			return err
+		}
+		// A table that overlaps a memtable is queued behind it; the flush
+		// makes the swap durable whatever mode the state runs in.
+		return g.s.flush()
+	})
 	if err != nil {
-		return g.s.fatal.Fail("install state", err)
-	}
-	// A table that overlaps a memtable is queued behind it; the flush makes
-	// the swap durable whatever mode the state runs in.
-	if err := g.s.db.Flush(); err != nil {
-		return g.s.fatal.Fail("install state", err)
-	}
-	if err := g.s.fatal.Err(); err != nil {
 		return err
 	}
 	return g.load()

@@ -50,7 +50,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 		fs:     o.FS,
 		wal:    o.WAL == WALOn || o.WAL == WALDefault && walDefault,
 		log:    o.Logger,
-		fatal:  &Fatal{OnFatal: o.OnFatal},
+		fatal:  NewFatal(o.OnFatal),
 		groups: make(map[shard.GroupID]*GroupState),
 	}
 	if s.fs == nil {
@@ -119,7 +119,8 @@ func (s *State) Group(g shard.GroupID) (*GroupState, error) {
 }
 
 // Close makes the state durable and frees the files. Views, snapshots and
-// installs must have been closed.
+// installs must have been closed. After a failed write it frees nothing: the
+// process is to end.
 func (s *State) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -128,11 +129,10 @@ func (s *State) Close() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
-	var err error
-	if s.fatal.Err() == nil {
-		err = s.barrier()
+	if err := s.barrier(); err != nil {
+		return err // the engine is left as it is: it may hold its own locks
 	}
-	return errors.Join(err, s.db.Close())
+	return s.db.Close()
 }
 
 // barrier makes every batch that was committed before the call durable. Calls
@@ -149,21 +149,34 @@ func (s *State) barrier() error {
 		return nil
 	}
 	covers := s.commits.Load()
-	var err error
-	if s.wal {
-		err = s.db.LogData(nil, pebble.Sync)
-	} else {
-		err = s.db.Flush()
-	}
-	if err != nil {
-		return s.fatal.Fail("make the state durable", err)
-	}
-	// Pebble reports failures of the background, too, through its logger.
-	if err := s.fatal.Err(); err != nil {
+	if err := s.fatal.Guard("make the state durable", s.sync); err != nil {
 		return err
 	}
 	s.flushed = covers
 	return nil
+}
+
+// sync makes everything applied durable.
+func (s *State) sync() error {
+	if s.wal {
+		return s.db.LogData(nil, pebble.Sync)
+	}
+	return s.flush()
+}
+
+// flush writes what is in memory to tables. A flush that fails is tried again
+// by the engine for ever, so the failure ends the wait.
+func (s *State) flush() error {
+	done, err := s.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-s.fatal.Failed():
+		return s.fatal.Err()
+	}
 }
 
 // apply commits one batch without waiting for the disk.
@@ -171,11 +184,9 @@ func (s *State) apply(b *pebble.Batch) error {
 	if err := s.fatal.Err(); err != nil {
 		return err
 	}
-	if err := s.db.Apply(b, pebble.NoSync); err != nil {
-		return s.fatal.Fail("commit state", err)
-	}
-	if err := s.fatal.Err(); err != nil {
-		return err // a failed commit comes through the logger only
+	err := s.fatal.Guard("commit state", func() error { return s.db.Apply(b, pebble.NoSync) })
+	if err != nil {
+		return err
 	}
 	s.commits.Add(1)
 	return nil

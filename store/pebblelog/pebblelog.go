@@ -61,7 +61,7 @@ type pebbleLog struct {
 func Open(dir string, o Options) (store.Log, error) {
 	l := &pebbleLog{
 		log:    o.Logger,
-		fatal:  &store.Fatal{OnFatal: o.OnFatal},
+		fatal:  store.NewFatal(o.OnFatal),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
 		wake:   make(chan struct{}, 1),
@@ -168,8 +168,10 @@ func (l *pebbleLog) Close() error {
 	l.mu.Unlock()
 	close(l.stop)
 	<-l.done
-	err := l.fatal.Err()
-	return errors.Join(err, l.db.Close())
+	if err := l.fatal.Err(); err != nil {
+		return err // the engine is left as it is: it may hold its own locks
+	}
+	return l.db.Close()
 }
 
 type logger struct {

@@ -37,10 +37,8 @@ func (l *pebbleLog) apply(b *pebble.Batch, g *group, size int64) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if err := l.db.Apply(b, pebble.NoSync); err != nil {
-		return l.fatal.Fail("append to log", err)
-	}
-	if err := l.fatal.Err(); err != nil {
+	err := l.fatal.Guard("append to log", func() error { return l.db.Apply(b, pebble.NoSync) })
+	if err != nil {
 		return err
 	}
 	l.writes++
@@ -104,16 +102,12 @@ func (l *pebbleLog) sync() {
 
 	var err error
 	if !sabotage.NoFsync() {
-		err = l.db.LogData(nil, pebble.Sync)
-	}
-	if err == nil {
-		err = l.fatal.Err()
+		err = l.fatal.Guard("sync log", func() error { return l.db.LogData(nil, pebble.Sync) })
 	}
 	l.mu.Lock()
 	took := time.Since(l.started)
 	l.started = time.Time{}
 	if err != nil {
-		_ = l.fatal.Fail("sync log", err)
 		l.synced.Broadcast()
 		l.mu.Unlock()
 		return

@@ -80,7 +80,7 @@ func Open(dir string, o Options) (store.Log, error) {
 		dir:        dir,
 		opts:       o,
 		log:        o.Logger,
-		fatal:      &store.Fatal{OnFatal: o.OnFatal},
+		fatal:      store.NewFatal(o.OnFatal),
 		writerDone: make(chan struct{}),
 		keeperDone: make(chan struct{}),
 		keep:       make(chan struct{}, 1),
