@@ -299,8 +299,11 @@ func (c *serverStream) read(it item) error {
 		out := c.s.pool.Get(0)
 		defer c.s.pool.Put(out)
 		group := shard.GroupID(g)
+		var err error
 		*out, err = c.s.deps.Backend.ServeRead(ctx, group, req, *out)
 		switch {
+		case err != nil && ctx.Err() != nil:
+			c.finish(kindFail, it.id, appendFail(nil, chat.E("read", chat.Timeout, "no answer in time", err)))
 		case err != nil:
 			c.finish(kindFail, it.id, appendFail(nil, c.s.deps.Backend.Refused(group, err)))
 		case len(*out) > itemBytesMax:

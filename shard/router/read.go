@@ -37,6 +37,9 @@ func (r *Router) Read(ctx context.Context, q *Request) (Answer, error) {
 				encoded = q.Append(nil)
 			}
 			a, err := r.readAt(ctx, node, g, q, encoded)
+			if err != nil && ctx.Err() != nil {
+				return Answer{}, ctxError("read", ctx)
+			}
 			if err == nil || !r.readAgain(g, node, err) {
 				return a, err
 			}

@@ -54,6 +54,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	for i := range r.groups {
 		r.groups[i].r, r.groups[i].id = r, shard.GroupID(i)
+		r.groups[i].round = 1 // no attempt of this one has failed
 	}
 	r.pool.New = func() any { return newProposal() }
 	go r.keep()
