@@ -43,6 +43,9 @@ func (n *Node) belong(ctx context.Context, conf *tls.Config) (*shard.Map, *pendi
 		return nil, &p, n.dir.Claim(p.Cluster, n.self)
 	case known:
 		m, err := readMapFile(n.dir.Path())
+		if err == nil {
+			err = n.sameCluster(ctx, id.Cluster, conf)
+		}
 		return m, nil, err
 	case n.how.Bootstrap:
 		p, err := n.planCluster()
@@ -98,6 +101,28 @@ func (n *Node) join(ctx context.Context, conf *tls.Config) (*shard.Map, error) {
 		return nil, err
 	}
 	return m, n.dir.Claim(m.Cluster, n.self)
+}
+
+// sameCluster refuses to go on when a peer that this start names belongs to
+// another cluster than the directory. A peer that does not answer says nothing.
+func (n *Node) sameCluster(ctx context.Context, cluster string, conf *tls.Config) error {
+	own, err := n.record()
+	if err != nil {
+		return err
+	}
+	for _, addr := range n.how.JoinPeers {
+		if addr == n.addrs.Peer {
+			continue
+		}
+		one, cancel := context.WithTimeout(ctx, askTimeout)
+		_, err := peer.JoinAt(one, dialer(conf, peer.ALPN), addr, cluster, peer.Join{Node: own})
+		cancel()
+		if chat.CodeOf(err) == chat.WrongClust {
+			return chat.E("join", chat.WrongClust, fmt.Sprintf(
+				"the data directory %s belongs to cluster %s and the node at %s to another one: give the right peer, or an empty directory", n.dir.Path(), cluster, addr), nil)
+		}
+	}
+	return nil
 }
 
 func (n *Node) askPeers(ctx context.Context, dial peer.Dialer, j peer.Join) (*shard.Map, error) {

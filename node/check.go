@@ -31,6 +31,7 @@ type CheckGroup struct {
 	Applied       uint64        `json:"applied"`
 	Term          uint64        `json:"term"`
 	Conversations int           `json:"conversations"`
+	Entries       int           `json:"entries"`
 	Hash          string        `json:"hash"`  // of the whole logical state at Applied
 	Fault         string        `json:"fault"` // what is damaged, "" for nothing
 }
@@ -133,6 +134,11 @@ func (c *CheckGroup) look(logs store.Log, state *store.State, dir *store.Dir) er
 	var machine fsm.Machine = meta.New()
 	if c.Group != shard.Meta {
 		machine = conv.New(uint32(c.Group), nil)
+		verified, err := conv.Verify(v, uint32(c.Group))
+		if err != nil {
+			return err
+		}
+		c.Conversations, c.Entries = int(verified.Conversations), int(verified.Entries)
 	}
 	hash, err := machine.Fingerprint(v)
 	if err != nil {

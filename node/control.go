@@ -21,6 +21,9 @@ var _ peer.Control = (*control)(nil)
 // Join implements [peer.Control]: the meta group decides whether the token
 // holds and the node id may be used.
 func (c *control) Join(ctx context.Context, j peer.Join) (*shard.Map, error) {
+	if j.Token == "" {
+		return nil, chat.E("join", chat.BadToken, "a node joins with the cluster's join token", nil)
+	}
 	res, err := c.n.router.ProposeMeta(ctx, meta.JoinNode{Token: meta.HashToken(j.Token), Node: j.Node})
 	if err != nil {
 		return nil, err

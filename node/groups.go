@@ -62,6 +62,9 @@ func (a *agent) changed(fn func()) {
 	a.mu.Unlock()
 }
 
+var errRemoved = chat.E("follow the cluster", chat.Forbidden,
+	"this node was removed from the cluster; to come back, join with an empty data directory and a new node id", nil)
+
 // poke makes the agent look. It does not block.
 func (a *agent) poke() {
 	select {
@@ -114,6 +117,10 @@ func (a *agent) look(ctx context.Context) bool {
 	m := a.router.Map()
 	if m == nil {
 		return true // told when there is one
+	}
+	if _, member := m.Node(a.self); !member {
+		a.fatal(errRemoved)
+		return true
 	}
 	done := a.follow(m)
 	a.announce(ctx, m)

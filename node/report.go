@@ -104,8 +104,13 @@ func merge(m *shard.Map, from shard.NodeID, wanted int, answers map[shard.NodeID
 		}
 		out.Nodes = append(out.Nodes, n)
 	}
+	// Two voters are worse than one, so that the placement goes from odd to odd.
+	voters := min(wanted, len(m.Nodes))
+	if voters%2 == 0 {
+		voters--
+	}
 	for i := range out.Groups {
-		out.judge(&out.Groups[i], min(wanted, len(m.Nodes)))
+		out.judge(&out.Groups[i], voters)
 	}
 	return out
 }

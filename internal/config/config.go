@@ -23,6 +23,7 @@ type Source struct {
 	File      string         // must exist when given
 	Search    []string       // the first that exists is read when File is ""
 	Defaults  map[string]any // keys that have no flag, with their defaults
+	Others    []string       // variables with the prefix that are no keys and known to be none
 }
 
 // Origin says where one key's value came from: "flag", "env", "file" or
@@ -147,7 +148,7 @@ func environment(src Source, keys []string) (map[string]string, []string) {
 		}
 		if key, known := byName[name]; known {
 			values[key] = value
-		} else if name != src.EnvPrefix+"_CONFIG" {
+		} else if !slices.Contains(src.Others, name) {
 			warnings = append(warnings, "the environment variable "+name+" is no setting")
 		}
 	}

@@ -130,6 +130,15 @@ func (c *Cluster) Add(t testing.TB) *Node {
 	return n
 }
 
+// AddWith makes a node that is started by a command of its own, with addresses
+// and a directory and without the cluster's secret.
+func (c *Cluster) AddWith(t testing.TB, command ...string) *Node {
+	t.Helper()
+	n := c.Add(t)
+	n.args = append(command, "--data-dir", n.Dir, "--listen-client", n.Client, "--listen-peer", n.Peer)
+	return n
+}
+
 // Token makes a token for a user.
 func (c *Cluster) Token(t testing.TB, user string) string {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -69,7 +70,7 @@ func (n *Node) Launch(t testing.TB, extra ...string) {
 	}
 	defer out.Close()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), n.cluster.cfg.Env...)
+	cmd.Env = append(environ(), n.cluster.cfg.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = procAttr()
 	if err := cmd.Start(); err != nil {
@@ -197,6 +198,13 @@ func Run(t testing.TB, args ...string) (stdout, stderr string, code int) {
 		t.Fatalf("run %v: %v", args, err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// environ is the environment without settings of the tests themselves.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(line string) bool {
+		return strings.HasPrefix(line, BinEnv+"=") || strings.HasPrefix(line, KeepEnv+"=") || strings.HasPrefix(line, "CHATNODE_SLOW=")
+	})
 }
 
 func writeFile(t testing.TB, path, text string) string {
