@@ -79,6 +79,3 @@ func (a *app) workloads() []*cobra.Command {
 		a.throughputCommand(), a.latencyCommand(), a.fanoutCommand(), a.connectionsCommand(), a.failoverCommand(),
 	}
 }
-
-// reportCommands draw what was measured.
-func (a *app) reportCommands() []*cobra.Command { return nil }
