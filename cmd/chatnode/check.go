@@ -41,7 +41,7 @@ entries have the same hash. It changes nothing. It ends with 1 when something is
 
 func (a *app) writeCheck(r node.CheckReport) error {
 	fmt.Fprintf(a.stdout, "node %s of cluster %s\n\n", r.Node, r.Cluster)
-	rows := [][]string{{"GROUP", "LOG", "APPLIED", "TERM", "CONVERSATIONS", "CONTENT HASH", "STATE"}}
+	rows := [][]string{{"GROUP", "LOG", "APPLIED", "TERM", "CONVERSATIONS", "ENTRIES", "CONTENT HASH", "STATE"}}
 	for _, g := range r.Groups {
 		state := "sound"
 		if g.Fault != "" {
@@ -49,7 +49,7 @@ func (a *app) writeCheck(r node.CheckReport) error {
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(g.Group), fmt.Sprintf("%d-%d", g.First, g.Last), fmt.Sprint(g.Applied), fmt.Sprint(g.Term),
-			fmt.Sprint(g.Conversations), dash(g.Hash), state,
+			fmt.Sprint(g.Conversations), fmt.Sprint(g.Entries), dash(g.Hash), state,
 		})
 	}
 	if err := table(a.stdout, rows...); err != nil {

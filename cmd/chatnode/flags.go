@@ -84,6 +84,7 @@ func (a *app) loadNode(cmd *cobra.Command) (node.Config, config.Loaded, error) {
 		File:      file,
 		Search:    a.configFiles(),
 		Defaults:  secrets(),
+		Others:    []string{envPrefix + "_CONFIG", envPrefix + "_ADDR", envPrefix + "_TOKEN"},
 	}, &cfg)
 	return cfg, loaded, err
 }

@@ -22,6 +22,11 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// usageError says that the command line itself is wrong.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
 // run executes one command line and gives the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
@@ -40,7 +45,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return int(code)
 	}
 	fmt.Fprintln(a.stderr, "chatnode: "+strings.ReplaceAll(err.Error(), "\n", "\nchatnode: "))
-	if !started { // the command line itself was refused
+	var wrongLine usageError
+	if !started || errors.As(err, &wrongLine) { // the command line itself was refused
 		fmt.Fprintln(a.stderr, "Run chatnode --help, or chatnode COMMAND --help.")
 		return exitUsage
 	}

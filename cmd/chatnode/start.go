@@ -46,6 +46,9 @@ the cluster's join token (printed by chatnode start --bootstrap) in a file or in
 CHATNODE_CLUSTER_JOIN_TOKEN. A directory that has joined already is started as it is.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(peers) == 0 {
+				return usageError("join: say whom to join: --peer HOST:PORT")
+			}
 			cfg, loaded, err := a.loadNode(cmd)
 			if err != nil {
 				return err
@@ -54,9 +57,6 @@ CHATNODE_CLUSTER_JOIN_TOKEN. A directory that has joined already is started as i
 		},
 	}
 	cmd.Flags().StringSliceVar(&peers, "peer", nil, "peer address of a member; repeat it, or separate several by commas")
-	if err := cmd.MarkFlagRequired("peer"); err != nil {
-		panic(err) // the flag stands in the line above
-	}
 	nodeFlags(cmd.Flags(), node.Default())
 	return cmd
 }
