@@ -1,0 +1,122 @@
+package raftgroup
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/store"
+	"github.com/chatnode/chatnode/store/storetest"
+)
+
+// boltFiles is a store.Log of one Bolt file per group, as the host keeps them,
+// for the conformance suite.
+type boltFiles struct {
+	dir    string
+	groups map[shard.GroupID]*boltLog
+}
+
+func openBoltFiles(t testing.TB, dir string) *boltFiles {
+	f := &boltFiles{dir: dir, groups: map[shard.GroupID]*boltLog{}}
+	names, err := filepath.Glob(filepath.Join(dir, "*.bolt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		for g := range shard.GroupID(shard.GroupsMax) {
+			if f.path(g) == n {
+				if _, err := f.Group(g); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return f
+}
+
+func (f *boltFiles) path(g shard.GroupID) string {
+	h := Host{cfg: Config{BoltDir: f.dir}}
+	return h.boltPath(g)
+}
+
+func (f *boltFiles) Group(g shard.GroupID) (store.GroupLog, error) {
+	if b := f.groups[g]; b != nil {
+		return b, nil
+	}
+	b, err := openBoltLog(f.path(g))
+	if err != nil {
+		return nil, err
+	}
+	f.groups[g] = b
+	return b, nil
+}
+
+func (f *boltFiles) Groups() (out []shard.GroupID) {
+	for g, b := range f.groups {
+		_, err := b.Get([]byte("k"))
+		if b.LastIndex() > 0 || err == nil {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+func (f *boltFiles) Drop(g shard.GroupID) error {
+	b := f.groups[g]
+	if b == nil {
+		return nil
+	}
+	delete(f.groups, g)
+	return errors.Join(b.Close(), removeBoltLog(f.path(g)))
+}
+
+func (f *boltFiles) Stats() store.LogStats { return store.LogStats{} }
+
+func (f *boltFiles) Close() error {
+	var errs []error
+	for _, b := range f.groups {
+		errs = append(errs, b.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func TestBoltLogConforms(t *testing.T) {
+	storetest.RunLog(t, func(t testing.TB) storetest.Opener {
+		dir := t.TempDir()
+		return func(t testing.TB) store.Log { return openBoltFiles(t, dir) }
+	})
+}
+
+// TestBoltGroups: the meta group on Bolt beside a group on the shared log.
+func TestBoltGroups(t *testing.T) {
+	cfg := testConfig()
+	cfg.BoltDir = "set by the cluster"
+	c := newCluster(t, 3, cfg)
+	for i, m := range c.nodes {
+		m.start()
+		for _, g := range []shard.GroupID{shard.Meta, 1} {
+			if i == 0 {
+				servers := []Server{{ID: "n1", Voter: true}, {ID: "n2", Voter: true}, {ID: "n3", Voter: true}}
+				if err := m.host.Bootstrap(g, servers); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := m.host.Start(g); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.put(shard.Meta, "m")
+	c.put(1, "x")
+	for _, m := range c.nodes {
+		m.kill()
+	}
+	for _, m := range c.nodes {
+		m.start(shard.Meta, 1)
+	}
+	c.put(shard.Meta, "n")
+	c.same(shard.Meta, 2)
+	c.put(1, "y")
+	c.same(1, 2)
+}
