@@ -50,8 +50,8 @@ func TestSpreadIsEven(t *testing.T) {
 	}
 }
 
-func sample(t testing.TB) *Map {
-	t.Helper()
+func sample(tb testing.TB) *Map {
+	tb.Helper()
 	m, err := New(Map{
 		Cluster: "c1", Epoch: 9, Level: 1,
 		Nodes: []Node{
@@ -65,7 +65,7 @@ func sample(t testing.TB) *Map {
 		},
 	}, Spread(2))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }

@@ -79,8 +79,8 @@ func (m *Machine) Fingerprint(r fsm.Reader) (chat.Hash, error) {
 func hashField(h hash.Hash, b []byte) {
 	var n [4]byte
 	binary.LittleEndian.PutUint32(n[:], uint32(len(b)))
-	h.Write(n[:]) //nolint:errcheck // a hash never fails
-	h.Write(b)    //nolint:errcheck // a hash never fails
+	h.Write(n[:]) // a hash never fails
+	h.Write(b)    // a hash never fails
 }
 
 func apply(w fsm.Writer, cmd []byte) (fsm.Result, error) {
@@ -138,7 +138,7 @@ func applyBootstrap(w fsm.Writer, b Bootstrap, c cluster, known bool) (fsm.Resul
 	}
 	b.Founder.State = shard.Active
 	if b.Groups < 1 || b.Groups > shard.GroupsMax || !shard.ValidCluster(b.Cluster) || b.Founder.Check() != nil {
-		return fsm.Refuse(chat.Invalid, "cluster id, number of groups or founder is malformed"), nil
+		return fsm.Refuse(chat.Invalid, "cluster id, number of groups or founder is malformed"), nil //nolint:nilerr // a refusal is a result
 	}
 	if err := set(w, key(rowNode, string(b.Founder.ID)), b.Founder.Append(nil)); err != nil {
 		return fsm.Result{}, err

@@ -31,7 +31,10 @@ type log struct {
 	m *Machine
 }
 
-func newLog(t *testing.T) *log { return &log{t, fsmtest.NewStore(), New()} }
+func newLog(t *testing.T) *log {
+	t.Helper()
+	return &log{t, fsmtest.NewStore(), New()}
+}
 
 func (l *log) raw(cmd []byte) fsm.Result {
 	l.t.Helper()

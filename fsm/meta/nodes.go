@@ -14,7 +14,7 @@ func applyJoin(w fsm.Writer, d JoinNode, c cluster) (fsm.Result, bool, error) {
 	}
 	d.Node.State = shard.Active
 	if d.Node.Check() != nil {
-		return fsm.Refuse(chat.Invalid, "the node's id, addresses or zone are malformed"), false, nil
+		return fsm.Refuse(chat.Invalid, "the node's id, addresses or zone are malformed"), false, nil //nolint:nilerr // a refusal is a result
 	}
 	if _, gone, err := get(w, key(rowRemoved, string(d.Node.ID))); err != nil || gone {
 		return fsm.Refuse(chat.Exists, "this node id was removed from the cluster; join with another one and an empty data directory"), false, err
@@ -57,7 +57,7 @@ func applyUpdate(w fsm.Writer, d UpdateNode) (fsm.Result, bool, error) {
 	}
 	d.Node.State = old.State
 	if d.Node.Check() != nil {
-		return fsm.Refuse(chat.Invalid, "the node's addresses or zone are malformed"), false, nil
+		return fsm.Refuse(chat.Invalid, "the node's addresses or zone are malformed"), false, nil //nolint:nilerr // a refusal is a result
 	}
 	if taken, err := addressTaken(w, &d.Node); err != nil || taken {
 		return fsm.Refuse(chat.Conflict, "another node has this peer address"), false, err

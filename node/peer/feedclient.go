@@ -92,10 +92,10 @@ func without(subs []sub, r fanout.Receiver) []sub {
 func (f *feedLink) run(ctx context.Context) {
 	defer f.cc.Close() //nolint:errcheck // a connection that is not used any more
 	defer f.lose()
-	pause := pauseMin
+	pause := pauseLeast
 	for ctx.Err() == nil {
 		if f.stream(ctx) {
-			pause = pauseMin
+			pause = pauseLeast
 		}
 		f.lose()
 		if !sleep(ctx, pause) {

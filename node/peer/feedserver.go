@@ -35,7 +35,7 @@ func (s *Server) serveFeed(st grpc.ServerStream) error {
 			return st.SendMsg(m)
 		})
 	})
-	f.put(kindPong, 0, (&pong{epoch: s.deps.Identity.Epoch()}).append(nil), nil)
+	f.put(kindPong, 0, (&pong{epoch: s.deps.Identity.Epoch()}).encode(), nil)
 	var err error
 	var in frame
 	for err == nil {
@@ -70,7 +70,7 @@ func (s *Server) attach(f *feedStream, b []byte) error {
 		}
 		b = rest
 		if it.kind == kindPing {
-			f.put(kindPong, 0, (&pong{epoch: s.deps.Identity.Epoch()}).append(nil), nil)
+			f.put(kindPong, 0, (&pong{epoch: s.deps.Identity.Epoch()}).encode(), nil)
 			continue
 		}
 		c, err := convOf(it.body)

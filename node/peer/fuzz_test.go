@@ -10,6 +10,7 @@ import (
 )
 
 func seeds(f *testing.F) {
+	f.Helper()
 	one := func(kind byte, id uint64, head, tail []byte) []byte {
 		return appendItem([]byte{0}, kind, id, head, tail)
 	}
@@ -19,7 +20,7 @@ func seeds(f *testing.F) {
 	f.Add(one(kindResult, 0, nil, fsm.Result{Ack: chat.Ack{Seq: 1}}.Append(nil)))
 	f.Add(one(kindFail, 0, nil, appendFail(nil, chat.E("x", chat.Busy, "later", nil))))
 	f.Add(one(kindData, 0, nil, []byte("data")))
-	f.Add(one(kindPong, 0, nil, (&pong{epoch: 5, led: []shard.GroupID{1, 2}}).append(nil)))
+	f.Add(one(kindPong, 0, nil, (&pong{epoch: 5, led: []shard.GroupID{1, 2}}).encode()))
 	f.Add(one(kindAttach, 0, nil, []byte("room")))
 	f.Add(one(kindEntry, 0, nil, conv.AppendEntry(nil, &chat.Entry{Conv: "room", Seq: 1, Type: chat.Message})))
 	f.Add(one(kindLost, 0, nil, []byte("room")))

@@ -83,10 +83,10 @@ func (c *channel) tick(cfg *Config, now time.Time, nth uint64) {
 // run opens the stream again and again until ctx ends.
 func (c *channel) run(ctx context.Context) {
 	defer c.cc.Close() //nolint:errcheck // a connection that is not used any more
-	pause := pauseMin
+	pause := pauseLeast
 	for ctx.Err() == nil {
 		if c.stream(ctx) {
-			pause = pauseMin
+			pause = pauseLeast
 		}
 		if !sleep(ctx, pause) {
 			return
@@ -95,7 +95,7 @@ func (c *channel) run(ctx context.Context) {
 	}
 }
 
-const pauseMin = 10 * time.Millisecond
+const pauseLeast = 10 * time.Millisecond
 
 // stream serves one stream until it ends; it reports whether it ever worked.
 func (c *channel) stream(ctx context.Context) (worked bool) {
@@ -123,7 +123,7 @@ func (c *channel) stream(ctx context.Context) (worked bool) {
 	cancel()
 	<-sent
 	if ctx.Err() == nil {
-		c.p.deps.Logger.Info("stream to a node ended", "node", c.node, "err", err)
+		c.p.deps.Logger.InfoContext(ctx, "stream to a node ended", "node", c.node, "err", err)
 	}
 	return s.ready.Load()
 }

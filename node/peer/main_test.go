@@ -95,15 +95,15 @@ func identity(self shard.NodeID, cluster string) Identity {
 }
 
 // serve runs a server on a loopback port.
-func serve(t testing.TB, b *backend, feed fanout.Feed, wrap func(net.Conn) net.Conn) (addr string, s *Server) {
-	t.Helper()
+func serve(tb testing.TB, b *backend, feed fanout.Feed, wrap func(net.Conn) net.Conn) (addr string, s *Server) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s, err = NewServer(DefaultConfig(), ServerDeps{Identity: identity("s", "test"), Backend: b, Feed: feed, Control: b})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if wrap != nil {
 		l = wrapped{l, wrap}
@@ -111,10 +111,10 @@ func serve(t testing.TB, b *backend, feed fanout.Feed, wrap func(net.Conn) net.C
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.Serve(l); err != nil {
-			t.Errorf("serve: %v", err)
+			tb.Errorf("serve: %v", err)
 		}
 	})
-	t.Cleanup(func() { s.Close(); wg.Wait() })
+	tb.Cleanup(func() { s.Close(); wg.Wait() })
 	return l.Addr().String(), s
 }
 
@@ -131,26 +131,26 @@ func (w wrapped) Accept() (net.Conn, error) {
 	return c, err
 }
 
-func connect(t testing.TB, cfg Config, addr string, deps PoolDeps) *Pool {
-	t.Helper()
+func connect(tb testing.TB, cfg Config, addr string, deps PoolDeps) *Pool {
+	tb.Helper()
 	if deps.Identity.Self == "" {
 		deps.Identity = identity("c", "test")
 	}
 	p, err := NewPool(cfg, deps)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	p.SetMap(testMap("s", addr))
 	return p
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
+			tb.Fatalf("not within a minute: %s", what)
 		}
 		<-time.After(time.Millisecond)
 	}

@@ -81,7 +81,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 			t.Errorf("%v came as %v, leader %q", tt.err, o.err, hint)
 		}
 		var e *chat.Error
-		if tt.err == error(busy) && (!errors.As(o.err, &e) || e.RetryAfter != busy.RetryAfter || e.Msg != "later") {
+		if errors.Is(tt.err, busy) && (!errors.As(o.err, &e) || e.RetryAfter != busy.RetryAfter || e.Msg != "later") {
 			t.Errorf("busy came as %+v", o.err)
 		}
 	}
@@ -287,14 +287,14 @@ func TestSplit(t *testing.T) {
 				t.Fatal(err)
 			}
 			var wg sync.WaitGroup
-			wg.Go(func() { s.Serve(rpc) }) //nolint:errcheck // ends with Close
+			wg.Go(func() { s.Serve(rpc) }) // ends with Close
 			wg.Go(func() {
 				c, err := raft.Accept()
 				if err != nil {
 					t.Errorf("accept: %v", err)
 					return
 				}
-				defer c.Close() //nolint:errcheck // the test is over
+				defer c.Close() // the test is over
 				b := make([]byte, 5)
 				if _, err := io.ReadFull(c, b); err != nil || string(b) != "Raft!" {
 					t.Errorf("read %q, %v", b, err)
@@ -304,7 +304,7 @@ func TestSplit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer idle.Close() //nolint:errcheck // the test is over
+			defer idle.Close() // the test is over
 			c, err := raftDial(t.Context(), l.Addr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -315,9 +315,9 @@ func TestSplit(t *testing.T) {
 			p := connect(t, DefaultConfig(), l.Addr().String(), PoolDeps{Dial: rpcDial})
 			eventually(t, "up", func() bool { return p.Up("s") })
 			s.Close()
-			raft.Close() //nolint:errcheck // closed once
+			raft.Close() // closed once
 			wg.Wait()
-			c.Close() //nolint:errcheck // the test is over
+			c.Close() // the test is over
 		})
 	}
 }

@@ -34,7 +34,7 @@ type Pool struct {
 	deps   PoolDeps
 	pool   bytePool
 	links  atomic.Pointer[map[shard.NodeID]*link]
-	ctx    context.Context //nolint:containedctx // the pool's own life
+	ctx    context.Context // the pool's own life
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of the pinger and all links
 
@@ -52,7 +52,7 @@ func NewPool(cfg Config, deps PoolDeps) (*Pool, error) {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	p := &Pool{cfg: cfg, deps: deps}
-	p.ctx, p.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // ends with Close
+	p.ctx, p.cancel = context.WithCancel(context.Background()) // ends with Close
 	p.links.Store(&map[shard.NodeID]*link{})
 	p.wg.Go(p.ping)
 	return p, nil

@@ -137,7 +137,7 @@ func (s *Server) admit(ctx context.Context) error {
 type serverStream struct {
 	outbox
 	s     *Server
-	ctx   context.Context //nolint:containedctx // the stream's own, for the reads it carries
+	ctx   context.Context // the stream's own, for the reads it carries
 	open  int             // calls not answered yet; guarded by the outbox's mutex
 	reads chan struct{}   // tokens of running reads
 	wg    sync.WaitGroup  // of them
@@ -201,7 +201,7 @@ func (c *serverStream) receive(b []byte) error {
 
 func (c *serverStream) sayPong() {
 	p := pong{epoch: c.s.deps.Identity.Epoch(), led: c.s.deps.Backend.Led(nil)}
-	c.put(kindPong, 0, p.append(nil), nil)
+	c.put(kindPong, 0, p.encode(), nil)
 }
 
 // begin books a call, or answers busy.

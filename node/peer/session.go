@@ -130,7 +130,7 @@ func (s *session) receive(b []byte) error {
 	err := s.decode(b[1:])
 	for i := range s.due {
 		a := &s.due[i]
-		a.slot.answer(a.res, a.err, a.body)
+		a.answer(a.res, a.err, a.body)
 		*a = answer{}
 	}
 	if s.heard != nil && s.pong != nil {
@@ -181,8 +181,8 @@ type pong struct {
 	led   []shard.GroupID
 }
 
-func (p *pong) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, p.epoch)
+func (p *pong) encode() []byte {
+	dst := binary.AppendUvarint(nil, p.epoch)
 	for _, g := range p.led {
 		dst = binary.AppendUvarint(dst, uint64(g))
 	}
@@ -250,10 +250,9 @@ func (s *session) tick(cfg *Config, now time.Time, nth uint64) (broken bool) {
 // to come back and the text. Causes stay here.
 func appendFail(dst []byte, err error) []byte {
 	hint, _ := router.HintOf(err)
-	var e *chat.Error
 	var msg string
 	var retry time.Duration
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*chat.Error](err); ok {
 		msg, retry = e.Msg, e.RetryAfter
 	}
 	dst = appendStr8(dst, string(chat.CodeOf(err)))

@@ -19,7 +19,7 @@ func Split(l net.Listener, cfg Config, conf *tls.Config) (rpc, raft net.Listener
 		conf.NextProtos = []string{ALPN, ALPNRaft}
 	}
 	s := &splitter{l: l, cfg: cfg, tls: conf, tokens: make(chan struct{}, cfg.HandshakesMax), open: 2}
-	s.ctx, s.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // ends with the listeners
+	s.ctx, s.cancel = context.WithCancel(context.Background()) // ends with the listeners
 	s.rpc = &part{s: s, conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.raft = &part{s: s, conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.wg.Go(s.accept)
@@ -42,7 +42,7 @@ type splitter struct {
 	tls       *tls.Config
 	rpc, raft *part
 	tokens    chan struct{}   // of running handshakes
-	ctx       context.Context //nolint:containedctx // ends handshakes with the listeners
+	ctx       context.Context // ends handshakes with the listeners
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
 
@@ -71,7 +71,7 @@ func (s *splitter) accept() {
 				s.handle(c)
 			})
 		case <-s.ctx.Done():
-			c.Close() //nolint:errcheck // nobody wants it any more
+			c.Close() // nobody wants it any more
 		}
 	}
 }
@@ -94,15 +94,15 @@ func (s *splitter) handle(c net.Conn) {
 		err = net.ErrClosed
 	}
 	if err != nil {
-		c.Close() //nolint:errcheck // it is the other side's fault
+		c.Close() // it is the other side's fault
 		return
 	}
 	select {
 	case to.conns <- c:
 	case <-to.closed:
-		c.Close() //nolint:errcheck // nobody wants it any more
+		c.Close() // nobody wants it any more
 	case <-s.ctx.Done():
-		c.Close() //nolint:errcheck // nobody wants it any more
+		c.Close() // nobody wants it any more
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // have one, the fit; then others; then those that are silent for the moment. A
 // move for the sake of zones or of balance shows as one node too many in the
 // map, which a later round takes for the better one.
-func (p *planner) choose(g *shard.Group, voters []shard.NodeID) []shard.NodeID {
+func (p *planner) choose(g *shard.Group) []shard.NodeID {
 	copies := p.copies(g.ID)
 	var keep, silent []shard.NodeID
 	for _, id := range g.Replicas {
@@ -23,7 +23,7 @@ func (p *planner) choose(g *shard.Group, voters []shard.NodeID) []shard.NodeID {
 		}
 	}
 	for len(keep) > copies {
-		keep = p.without(keep, voters, g.ID)
+		keep = p.without(keep, g.ID)
 	}
 	for len(keep) < copies {
 		id, ok := p.best(keep, g.Replicas)
@@ -48,7 +48,7 @@ func (p *planner) choose(g *shard.Group, voters []shard.NodeID) []shard.NodeID {
 // without leaves out the node that is missed least: of a zone that is there
 // twice, then the one with most replicas; but a node that is down rather than
 // one that is up. The earliest goes first, so that a move ends.
-func (p *planner) without(keep, voters []shard.NodeID, g shard.GroupID) []shard.NodeID {
+func (p *planner) without(keep []shard.NodeID, g shard.GroupID) []shard.NodeID {
 	worst := 0
 	for i := 1; i < len(keep); i++ {
 		if p.worse(keep, i, worst, g) {

@@ -129,7 +129,7 @@ func (l *Loop) turn(ctx context.Context) time.Duration {
 	}
 	next, err := l.Round(ctx)
 	if err != nil && ctx.Err() == nil {
-		l.log.Debug("placement round failed", "err", err)
+		l.log.DebugContext(ctx, "placement round failed", "err", err)
 	}
 	return next
 }
@@ -260,10 +260,10 @@ func (l *Loop) carryOut(ctx context.Context, v *View, s Step) {
 		args = append(args, "replicas", s.Replicas)
 	}
 	if err != nil {
-		l.log.Info("placement step put off", append(args, "err", err)...)
+		l.log.InfoContext(ctx, "placement step put off", append(args, "err", err)...)
 		return
 	}
-	l.log.Info("placement step done", args...)
+	l.log.InfoContext(ctx, "placement step done", args...)
 }
 
 func (l *Loop) propose(ctx context.Context, cmd meta.Command) error {

@@ -159,7 +159,7 @@ func (p *planner) group(g *shard.Group) (Step, bool) {
 			return p.assign(g, append(slices.Clone(g.Replicas), id)) // left by a step that was cut short
 		}
 	}
-	keep := p.choose(g, c.Voters)
+	keep := p.choose(g)
 	want := slices.Clone(g.Replicas)
 	for _, id := range keep {
 		if !slices.Contains(want, id) {

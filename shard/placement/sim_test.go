@@ -24,6 +24,7 @@ type sim struct {
 }
 
 func newSim(t *testing.T, seed uint64, groups int) *sim {
+	t.Helper()
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)),
 		up: map[shard.NodeID]bool{}, down: map[shard.NodeID]time.Duration{}, rules: DefaultRules(),

@@ -25,8 +25,7 @@ func MovedTo(leader shard.NodeID) error {
 
 // HintOf is the leader that a moved error names.
 func HintOf(err error) (shard.NodeID, bool) {
-	var h leaderHint
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[leaderHint](err); ok {
 		return shard.NodeID(h), true
 	}
 	return "", false
@@ -55,12 +54,12 @@ func judge(err error) verdict {
 	}
 }
 
-func errUnavailable(op string, maybe bool) error {
+func errUnavailable(maybe bool) error {
 	msg := "no leader answered in time; nothing was appended"
 	if maybe {
 		msg = "no answer in time; it may have been appended: send it again with the same id"
 	}
-	return chat.E(op, chat.Unavailable, msg, nil)
+	return chat.E("propose", chat.Unavailable, msg, nil)
 }
 
 func (r *Router) errBusy(op string) error {
@@ -70,7 +69,7 @@ func (r *Router) errBusy(op string) error {
 	return e
 }
 
-func ctxError(op string, ctx context.Context) error {
+func ctxError(ctx context.Context, op string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return chat.E(op, chat.Canceled, "", ctx.Err())
 	}

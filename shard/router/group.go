@@ -35,9 +35,9 @@ type group struct {
 }
 
 const (
-	backoffMin  = time.Millisecond
-	refuserLife = 100 * time.Millisecond
-	guessAfter  = 150 * time.Millisecond // without a leader, when the own replica should know
+	backoffLeast = time.Millisecond
+	refuserLife  = 100 * time.Millisecond
+	guessAfter   = 150 * time.Millisecond // without a leader, when the own replica should know
 )
 
 // admit takes a new proposal.
@@ -146,9 +146,9 @@ func (g *group) failed(p *proposal, err error) (look bool) {
 	}
 	if g.failing != g.round {
 		g.failing = g.round
-		g.backoff = min(max(2*g.backoff, backoffMin), g.r.cfg.BackoffMax)
+		g.backoff = min(max(2*g.backoff, backoffLeast), g.r.cfg.BackoffMax)
 		g.retryAt = now + int64(g.backoff)
-		if moved && g.backoff == backoffMin {
+		if moved && g.backoff == backoffLeast {
 			g.retryAt = now
 		}
 		return true

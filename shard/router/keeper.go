@@ -52,7 +52,7 @@ func (r *Router) tendAll(now int64) time.Duration {
 			next = wait
 		}
 	}
-	return max(next, backoffMin)
+	return max(next, backoffLeast)
 }
 
 // pollLeaders tells the watchers what no event brought.
@@ -97,11 +97,11 @@ func (g *group) tend(now int64) time.Duration {
 	}
 	if node == "" {
 		g.mu.Unlock()
-		return g.pause(0, now)
+		return g.pause(0)
 	}
 	if wait := max(g.retryAt, g.reroute(node, now)) - now; wait > 0 {
 		g.mu.Unlock()
-		return g.pause(wait, now)
+		return g.pause(wait)
 	}
 	g.leader = node
 	g.round++
@@ -116,7 +116,7 @@ func (g *group) leaveLeader() { g.leader = "" }
 
 // pause is how long the keeper may sleep while the group is held: short at
 // first, since a new leader comes within milliseconds after a crash.
-func (g *group) pause(wait, now int64) time.Duration {
+func (g *group) pause(wait int64) time.Duration {
 	short := g.r.cfg.BackoffMax / 4
 	if wait > 0 {
 		return min(time.Duration(wait), g.r.cfg.BackoffMax)
@@ -179,7 +179,7 @@ func (g *group) expire(now int64) {
 		}
 		maybe := p.maybe || p.list == &g.flying
 		count(g.r.deps.Metrics.Expired)
-		g.finish(p, fsm.Result{}, errUnavailable("propose", maybe))
+		g.finish(p, fsm.Result{}, errUnavailable(maybe))
 	}
 }
 
@@ -207,7 +207,7 @@ func (r *Router) failAll() {
 				g.mu.Unlock()
 				break
 			}
-			err := errUnavailable("propose", true)
+			err := errUnavailable(true)
 			if !p.maybe && p.list == &g.waiting {
 				err = errStopping()
 			}

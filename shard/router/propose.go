@@ -100,7 +100,7 @@ func (p *proposal) answered(token uint64, local bool, res fsm.Result, err error)
 	}
 	if v == final || v == refused && !p.maybe || g.closed {
 		if p.maybe {
-			err = errUnavailable("propose", true)
+			err = errUnavailable(true)
 		}
 		g.finish(p, fsm.Result{}, err)
 		return

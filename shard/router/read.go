@@ -24,12 +24,12 @@ func (r *Router) Read(ctx context.Context, q *Request) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Deadline)
 	defer cancel()
 	if q.Level == wire.Stale {
-		if a, err, served := r.readOwn(g, q); served {
+		if a, served, err := r.readOwn(g, q); served {
 			return a, err
 		}
 	}
 	var encoded []byte
-	backoff := backoffMin
+	backoff := backoffLeast
 	for try := 0; ; try++ {
 		node := r.readNode(g, q, try)
 		if node != "" {
@@ -38,7 +38,7 @@ func (r *Router) Read(ctx context.Context, q *Request) (Answer, error) {
 			}
 			a, err := r.readAt(ctx, node, g, q, encoded)
 			if err != nil && ctx.Err() != nil {
-				return Answer{}, ctxError("read", ctx)
+				return Answer{}, ctxError(ctx, "read")
 			}
 			if err == nil || !r.readAgain(g, node, err) {
 				return a, err
@@ -72,22 +72,22 @@ func (r *Router) readNode(g shard.GroupID, q *Request, try int) shard.NodeID {
 }
 
 // readOwn serves a stale read from the own replica, if there is one.
-func (r *Router) readOwn(g shard.GroupID, q *Request) (a Answer, err error, served bool) {
+func (r *Router) readOwn(g shard.GroupID, q *Request) (a Answer, served bool, err error) {
 	m := r.m.Load()
 	if m == nil {
-		return a, nil, false
+		return a, false, nil
 	}
 	row, ok := m.Group(g)
 	if !ok || !row.Has(r.deps.Self) {
-		return a, nil, false
+		return a, false, nil
 	}
 	v, err := r.deps.Local.View(g)
 	if err != nil {
-		return a, nil, false // not started yet, or being replaced: ask others
+		return a, false, nil // not started yet, or being replaced: ask others
 	}
 	defer v.Close() //nolint:errcheck // a view holds nothing that could be lost
 	a, err = execute(v, g, q)
-	return a, err, true
+	return a, true, err
 }
 
 func (r *Router) readAt(ctx context.Context, node shard.NodeID, g shard.GroupID, q *Request, encoded []byte) (Answer, error) {
@@ -142,7 +142,7 @@ func (r *Router) pauseRead(ctx context.Context, d time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return ctxError("read", ctx)
+		return ctxError(ctx, "read")
 	case <-r.stop:
 		return errStopping()
 	case <-t.C:

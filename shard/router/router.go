@@ -137,7 +137,7 @@ func (r *Router) wait(ctx context.Context, g shard.GroupID, cmd []byte) (fsm.Res
 	case a := <-ch:
 		return a.res, a.err
 	case <-ctx.Done():
-		return fsm.Result{}, errUnavailable("propose", true)
+		return fsm.Result{}, errUnavailable(true)
 	}
 }
 
