@@ -48,7 +48,7 @@ func BenchmarkForward(b *testing.B) {
 			q := &quick{}
 			addr, s := serve(b, &q.backend, nil, nil)
 			s.deps.Backend = q
-			p := connect(b, DefaultConfig(), addr, PoolDeps{})
+			p := connect(b, calm(), addr, PoolDeps{})
 			eventually(b, "up", func() bool { return p.Up("s") })
 			var left atomic.Int64
 			left.Store(int64(b.N))

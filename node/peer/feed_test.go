@@ -99,7 +99,7 @@ func entry(c chat.ConvID, seq int, text string) *chat.Entry {
 func TestFeed(t *testing.T) {
 	src := newSource()
 	addr, srv := serve(t, &backend{}, src, nil)
-	p := connect(t, DefaultConfig(), addr, PoolDeps{})
+	p := connect(t, calm(), addr, PoolDeps{})
 	f, s := p.Feed("s"), &sink{}
 	f.Attach("room", s, s.attached) // maybe before there is a stream
 	eventually(t, "attached", s.is(func() bool { return s.began == 1 }))
@@ -145,7 +145,7 @@ func TestFeed(t *testing.T) {
 func TestSlowFeed(t *testing.T) {
 	src := newSource()
 	addr, _ := serve(t, &backend{}, src, nil)
-	p := connect(t, DefaultConfig(), addr, PoolDeps{})
+	p := connect(t, calm(), addr, PoolDeps{})
 	s := &sink{block: make(chan struct{})}
 	p.Feed("s").Attach("room", s, s.attached)
 	eventually(t, "attached", s.is(func() bool { return s.began == 1 }))
@@ -171,7 +171,7 @@ func TestSlowFeed(t *testing.T) {
 func TestFeedIsBounded(t *testing.T) {
 	src := newSource()
 	addr, _ := serve(t, &backend{}, src, nil)
-	cfg := DefaultConfig()
+	cfg := calm()
 	cfg.AttachMax = 2
 	p := connect(t, cfg, addr, PoolDeps{})
 	s := &sink{}

@@ -131,6 +131,14 @@ func (w wrapped) Accept() (net.Conn, error) {
 	return c, err
 }
 
+// calm is a configuration for machines that are busy with other tests: nobody
+// is given up for being slow.
+func calm() Config {
+	cfg := DefaultConfig()
+	cfg.SilentAfter, cfg.BreakAfter = 10*time.Minute, 20*time.Minute
+	return cfg
+}
+
 func connect(tb testing.TB, cfg Config, addr string, deps PoolDeps) *Pool {
 	tb.Helper()
 	if deps.Identity.Self == "" {
