@@ -84,10 +84,10 @@ func (s *splitter) end(err error) {
 }
 
 // handle finds out what a connection is and hands it over.
-func (s *splitter) handle(c net.Conn) {
-	stop := context.AfterFunc(s.ctx, func() { c.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a closed one needs none
-	c.SetDeadline(time.Now().Add(s.cfg.HandshakeTime))                          //nolint:errcheck // reading tells
-	to, c, err := s.sort(c)
+func (s *splitter) handle(raw net.Conn) {
+	stop := context.AfterFunc(s.ctx, func() { raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a closed one needs none
+	raw.SetDeadline(time.Now().Add(s.cfg.HandshakeTime))                          //nolint:errcheck // reading tells
+	to, c, err := s.sort(raw)
 	if err == nil && stop() {
 		err = c.SetDeadline(time.Time{})
 	} else if err == nil {
