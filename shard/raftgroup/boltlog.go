@@ -29,6 +29,7 @@ type boltLog struct {
 	mu     sync.Mutex // guards what follows, and one write at a time
 	first  uint64
 	last   uint64
+	count  uint64 // entries appended since it was opened
 	notify func(uint64)
 	err    error // the first failed write
 }
@@ -124,7 +125,7 @@ func (b *boltLog) Append(entries []store.LogEntry) error {
 	}
 	for i := range entries {
 		e := &entries[i]
-		if e.Index != next+uint64(i) || e.Index == 0 {
+		if e.Index != next+uint64(i) || e.Index == 0 || len(e.Data)+len(e.Extensions) > store.EntryBytesMax {
 			b.mu.Unlock()
 			return fmt.Errorf("append of index %d after %d: %w", e.Index, b.last, store.ErrOrder)
 		}
@@ -146,6 +147,7 @@ func (b *boltLog) Append(entries []store.LogEntry) error {
 		b.first = entries[0].Index
 	}
 	b.last = entries[len(entries)-1].Index
+	b.count += uint64(len(entries))
 	fn, last := b.notify, b.last
 	b.mu.Unlock()
 	if fn != nil {
@@ -207,7 +209,11 @@ func (b *boltLog) DeleteRange(low, high uint64) error {
 	switch {
 	case b.err != nil:
 		return b.err
-	case b.last == 0 || low > high || low < b.first || high > b.last || low != b.first && high != b.last:
+	case b.last == 0 || low > high || high < b.first || low > b.last:
+		return nil
+	}
+	low, high = max(low, b.first), min(high, b.last)
+	if low != b.first && high != b.last {
 		return fmt.Errorf("delete %d to %d of %d to %d: %w", low, high, b.first, b.last, store.ErrOrder)
 	}
 	if err := b.db.DeleteRange(low, high); err != nil {
@@ -236,6 +242,9 @@ func (b *boltLog) Get(key []byte) ([]byte, error) {
 
 // Set implements store.GroupLog.
 func (b *boltLog) Set(key, val []byte) error {
+	if len(key) > store.StableKeyBytesMax || len(val) > store.StableValueBytesMax {
+		return fmt.Errorf("stable value of %d bytes: %w", len(val), store.ErrOrder)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
