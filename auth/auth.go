@@ -32,7 +32,7 @@ type Principal struct {
 	User    chat.UserID
 	Device  chat.DeviceID // "" when the token fixes none
 	Admin   bool
-	Expires time.Time // when it ends, tolerance included
+	Expires time.Time // when it ends; it is taken until Leeway after that
 }
 
 // Scheme verifies tokens of one kind. It may be slow; [Verifier] remembers.
@@ -66,12 +66,15 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 	if err != nil {
 		return Principal{}, refuse(err)
 	}
-	if !now.Before(p.Expires) {
+	if !holds(p, now) {
 		return Principal{}, refuse(nil)
 	}
 	v.cache.put(key, p, now)
 	return p, nil
 }
+
+// holds allows for a clock that goes ahead of the issuer's.
+func holds(p Principal, now time.Time) bool { return now.Before(p.Expires.Add(Leeway)) }
 
 func refuse(cause error) error {
 	return chat.E("authenticate", chat.Unauthenticated, "no token, or one that does not hold", cause)

@@ -30,11 +30,11 @@ func (c *cache) get(key [32]byte, now time.Time) (Principal, bool) {
 		}
 		c.add(key, p)
 	}
-	return p, now.Before(p.Expires)
+	return p, holds(p, now)
 }
 
 func (c *cache) put(key [32]byte, p Principal, now time.Time) {
-	if !now.Before(p.Expires) {
+	if !holds(p, now) {
 		return
 	}
 	c.mu.Lock()

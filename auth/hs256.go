@@ -69,7 +69,7 @@ func (s *HS256) Verify(token string, now time.Time) (Principal, error) {
 	}
 	return Principal{
 		User: chat.UserID(c.Subject), Device: chat.DeviceID(c.Device), Admin: c.Scope == scopeAdmin,
-		Expires: c.ExpiresAt.Add(Leeway),
+		Expires: c.ExpiresAt.Time,
 	}, nil
 }
 

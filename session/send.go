@@ -17,7 +17,7 @@ type pipe struct {
 }
 
 // pipesKept is how many idle pipes a session remembers to save their making.
-const pipesKept = 16
+const pipesKept = 256
 
 // pending is a command on its way. It is used again: done is bound once.
 type pending struct {
