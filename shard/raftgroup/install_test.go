@@ -66,7 +66,7 @@ func TestInstallUnderLoad(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				c.put(1, fmt.Sprintf("load%d", i))
+				_, _ = lead.propose(1, fmt.Sprintf("load%d", i)) // what is refused is no load
 			}
 		}
 	})
