@@ -43,7 +43,7 @@ var FailoverFaults = map[string]string{
 // DefaultFailover kills a leader twenty times.
 func DefaultFailover() Failover {
 	return Failover{
-		Fault: "kill", Repetitions: 20, Conversations: 64, Interval: 5 * time.Millisecond,
+		Fault: "kill", Repetitions: 20, Conversations: 40, Interval: 10 * time.Millisecond,
 		Calm: time.Second, Pause: 3 * time.Second, Recovery: time.Minute,
 	}
 }

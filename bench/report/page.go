@@ -134,4 +134,3 @@ func inline(svg []byte) template.HTML {
 	s = strings.ReplaceAll(s, "Liberation Serif", "sans-serif")
 	return template.HTML(s) //nolint:gosec // made by the plotter above, which escapes the texts it writes
 }
-

@@ -122,12 +122,18 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// logScale makes an axis logarithmic when all its values allow it.
-func logScale(a *plot.Axis) {
+// logScale makes an axis logarithmic when all its values allow it. room leaves
+// space above the lines for the legend, in powers of ten.
+func logScale(a *plot.Axis, room float64) {
 	if a.Min > 0 && a.Max > a.Min {
+		a.Max *= math.Pow(10, room)
 		a.Scale, a.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	}
 }
+
+// legendRoom is what a legend of n lines needs on an axis of about three
+// powers of ten.
+func legendRoom(n int) float64 { return 0.2 * float64(min(n, linesMax)) }
 
 func throughput(results []bench.Result) ([]figure, error) {
 	s := make(series)
@@ -144,8 +150,8 @@ func throughput(results []bench.Result) ([]figure, error) {
 	if err := s.draw(p); err != nil {
 		return nil, err
 	}
-	logScale(&p.X)
-	logScale(&p.Y)
+	logScale(&p.X, 0)
+	logScale(&p.Y, legendRoom(len(s)))
 	return []figure{{"throughput", "Throughput", "Closed loop: each answer starts the next operation.", p, height}}, nil
 }
 
@@ -167,8 +173,8 @@ func tradeoff(results []bench.Result) ([]figure, error) {
 	if err := s.draw(p); err != nil {
 		return nil, err
 	}
-	logScale(&p.X)
-	logScale(&p.Y)
+	logScale(&p.X, 0)
+	logScale(&p.Y, legendRoom(len(s)))
 	return []figure{{"tradeoff", "Latency over throughput", "The same points: what more load costs.", p, height}}, nil
 }
 
@@ -245,7 +251,7 @@ func percentiles(results []bench.Result) ([]figure, error) {
 			continue // one answer makes no curve
 		}
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, shareTicks{}
-		logScale(&p.Y)
+		logScale(&p.Y, legendRoom(len(names)))
 		name := "percentiles-" + strings.NewReplacer(", ", "-", " ", "-").Replace(key)
 		all = append(all, figure{name, "Percentiles: " + key, "", p, height})
 	}

@@ -1,0 +1,86 @@
+package target
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const stat = "123 (a b) c) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 9 0 100 1000000 300 18446744073709551615"
+
+func TestParseStat(t *testing.T) {
+	cpu, rss := parseStat([]byte(stat))
+	if cpu != 3*time.Second || rss == 0 {
+		t.Errorf("cpu %v, rss %d", cpu, rss)
+	}
+	for _, bad := range []string{"", "1 (x", "1 (x) S 1 2", strings.Replace(stat, "250", "x", 1)} {
+		if cpu, _ := parseStat([]byte(bad)); cpu != 0 {
+			t.Errorf("%q gives %v", bad, cpu)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte(stat))
+	f.Add([]byte(")"))
+	f.Fuzz(func(_ *testing.T, b []byte) { parseStat(b) })
+}
+
+func TestParseDisk(t *testing.T) {
+	line := " 254       0 vda 4046 5 308000 1000 5000 10 8000 300 0 1 2"
+	if n, ok := parseDisk(line, 254, 0); !ok || n != 8000*512 {
+		t.Errorf("got %d, %v", n, ok)
+	}
+	for _, bad := range []string{"", "254 0 vda", strings.Replace(line, "8000", "x", 1)} {
+		if _, ok := parseDisk(bad, 254, 0); ok {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	if _, ok := parseDisk(line, 254, 1); ok {
+		t.Error("another device is taken")
+	}
+}
+
+func TestMint(t *testing.T) {
+	token, err := mint([]byte("0123456789abcdef0123456789abcdef"), "ann", "admin", time.Unix(1_760_000_000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%d parts", len(parts))
+	}
+	body, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || string(body) != `{"exp":1760043200,"iat":1760000000,"scope":"admin","sub":"ann"}` {
+		t.Errorf("claims %s, %v", body, err)
+	}
+}
+
+func TestAttach(t *testing.T) {
+	tg, err := Attach([]string{"127.0.0.1:1", "https://x:2/"}, []byte("secret\n"), "", []int{1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(tg.URLs(), " "); got != "http://127.0.0.1:1 https://x:2" {
+		t.Errorf("URLs %s", got)
+	}
+	if u := tg.Usage(); u.CPU != 0 || u.OwnCPU == 0 {
+		t.Errorf("usage of a process that is not there: %+v", u)
+	}
+	if tg.Spawned() || tg.Nodes[0].Kill() != nil || tg.Nodes[0].Start() == nil {
+		t.Error("a node that is not ours can be started or killed")
+	}
+	for _, bad := range []struct {
+		addrs  []string
+		secret string
+	}{{nil, "s"}, {[]string{"x:1"}, ""}} {
+		if _, err := Attach(bad.addrs, []byte(bad.secret), "", nil); err == nil {
+			t.Errorf("Attach(%v, %q) succeeds", bad.addrs, bad.secret)
+		}
+	}
+}
