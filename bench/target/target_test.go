@@ -36,7 +36,7 @@ func TestParseDisk(t *testing.T) {
 	if n, ok := parseDisk(line, 254, 0); !ok || n != 8000*512 {
 		t.Errorf("got %d, %v", n, ok)
 	}
-	for _, bad := range []string{"", "254 0 vda", strings.Replace(line, "8000", "x", 1)} {
+	for _, bad := range []string{"", "254 0 vda", strings.Replace(line, " 8000 ", " x ", 1)} {
 		if _, ok := parseDisk(bad, 254, 0); ok {
 			t.Errorf("%q is taken", bad)
 		}
