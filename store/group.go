@@ -104,12 +104,12 @@ func (g *GroupState) Drop() error {
 	}
 	lower, upper := groupSpan(g.id)
 	b := g.s.db.NewBatch()
-	defer b.Close()
-	if err := b.DeleteRange(lower, upper, nil); err != nil {
-		return g.s.fatal.Fail("drop group", err)
+	err := b.DeleteRange(lower, upper, nil)
+	if err == nil {
+		err = g.s.apply(b)
 	}
-	if err := g.s.apply(b); err != nil {
-		return err
+	if err = errors.Join(err, b.Close()); err != nil {
+		return g.s.fatal.Fail("drop group", err)
 	}
 	g.mu.Lock()
 	g.pos, g.cfg = position{}, configuration{}

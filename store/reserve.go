@@ -68,7 +68,7 @@ func (r *Reserve) Run(ctx context.Context) {
 			return
 		case <-t.C:
 			if err := r.Poll(); err != nil {
-				r.cfg.Logger.Error("free space cannot be read", "err", err)
+				r.cfg.Logger.ErrorContext(ctx, "free space cannot be read", "err", err)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func (g *group) Append(entries []store.LogEntry) error {
 		return nil
 	}
 	b := g.l.db.NewBatch()
-	defer b.Close()
+	defer func() { _ = b.Close() }() // it gives memory back
 	g.l.mu.Lock()
 	defer g.l.mu.Unlock()
 	size, err := g.encode(b, entries)
@@ -170,7 +170,7 @@ func (g *group) DeleteRange(minIndex, maxIndex uint64) error {
 		return fmt.Errorf("group %d: deletion of %d..%d within %d..%d: %w", g.id, minIndex, maxIndex, g.first, g.last, store.ErrOrder)
 	}
 	b := g.l.db.NewBatch()
-	defer b.Close()
+	defer func() { _ = b.Close() }() // it gives memory back
 	lo, hi := max(minIndex, g.first), min(maxIndex, g.last)
 	if err := b.DeleteRange(entryKey(nil, g.id, lo), entryKey(nil, g.id, hi+1), nil); err != nil {
 		return fmt.Errorf("delete: %w", err)
@@ -212,11 +212,10 @@ func (g *group) Get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, store.Corrupt("read stable value", err)
 	}
-	defer closer.Close()
 	if len(val) < 4 || binary.BigEndian.Uint32(val) != sum(k, val[4:]) {
-		return nil, store.Corrupt("stable value", nil)
+		return nil, errors.Join(store.Corrupt("stable value", nil), closer.Close())
 	}
-	return append([]byte{}, val[4:]...), nil
+	return append([]byte{}, val[4:]...), closer.Close()
 }
 
 // Set implements [store.GroupLog].
@@ -227,7 +226,7 @@ func (g *group) Set(key, val []byte) error {
 	k := stableKey(g.id, key)
 	v := append(binary.BigEndian.AppendUint32(nil, sum(k, val)), val...)
 	b := g.l.db.NewBatch()
-	defer b.Close()
+	defer func() { _ = b.Close() }() // it gives memory back
 	if err := b.Set(k, v, nil); err != nil {
 		return fmt.Errorf("set: %w", err)
 	}

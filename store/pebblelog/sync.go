@@ -150,7 +150,7 @@ func (l *pebbleLog) raise(groups []*group) []call {
 // Drop implements [store.Log].
 func (l *pebbleLog) Drop(id shard.GroupID) error {
 	b := l.db.NewBatch()
-	defer b.Close()
+	defer func() { _ = b.Close() }() // it gives memory back
 	lower := binary.BigEndian.AppendUint32(nil, uint32(id))
 	upper := binary.BigEndian.AppendUint32(nil, uint32(id)+1)
 	if err := b.DeleteRange(lower, upper, nil); err != nil {

@@ -103,8 +103,7 @@ func Open(dir string, o Options) (store.Log, error) {
 		return nil, fmt.Errorf("segment of %d bytes is not within %d and %d", n, segmentBytesMin, segmentBytesMax)
 	}
 	if err := l.recover(); err != nil {
-		l.closeFiles()
-		return nil, fmt.Errorf("open log %s: %w", dir, err)
+		return nil, errors.Join(fmt.Errorf("open log %s: %w", dir, err), l.closeFiles())
 	}
 	go l.write()
 	go l.keepSegments()

@@ -30,6 +30,7 @@ func BenchLog(b *testing.B, newLog func(t testing.TB) Opener) {
 const benchKeepBytes = 8 << 20
 
 func benchAppend(b *testing.B, l store.Log, groups, size int) {
+	b.Helper()
 	b.ReportAllocs()
 	b.SetBytes(int64(size))
 	data := make([]byte, size)
@@ -45,13 +46,11 @@ func benchAppend(b *testing.B, l store.Log, groups, size int) {
 		if id < b.N%groups {
 			n++
 		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			if err := appendLoop(g, n, data); err != nil {
 				b.Errorf("append = %v", err)
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	b.StopTimer()

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -185,9 +186,7 @@ func (c *CrashFS) SyncDir(dir string) error {
 		return err
 	}
 	clear(c.names)
-	for p, f := range c.files {
-		c.names[p] = f
-	}
+	maps.Copy(c.names, c.files)
 	return nil
 }
 

@@ -44,19 +44,19 @@ func RunLog(t *testing.T, newLog func(t testing.TB) Opener) {
 	}
 }
 
-func mustGroup(t testing.TB, l store.Log, g shard.GroupID) store.GroupLog {
-	t.Helper()
+func mustGroup(tb testing.TB, l store.Log, g shard.GroupID) store.GroupLog {
+	tb.Helper()
 	gl, err := l.Group(g)
 	if err != nil {
-		t.Fatalf("Group(%d) = %v", g, err)
+		tb.Fatalf("Group(%d) = %v", g, err)
 	}
 	return gl
 }
 
-func mustClose(t testing.TB, l store.Log) {
-	t.Helper()
+func mustClose(tb testing.TB, l store.Log) {
+	tb.Helper()
 	if err := l.Close(); err != nil {
-		t.Fatalf("Close = %v", err)
+		tb.Fatalf("Close = %v", err)
 	}
 }
 
@@ -76,36 +76,36 @@ func Entries(index, term uint64, n int) []store.LogEntry {
 	return out
 }
 
-func mustAppend(t testing.TB, g store.GroupLog, entries []store.LogEntry) {
-	t.Helper()
+func mustAppend(tb testing.TB, g store.GroupLog, entries []store.LogEntry) {
+	tb.Helper()
 	if err := g.Append(entries); err != nil {
-		t.Fatalf("Append(%d..) = %v", entries[0].Index, err)
+		tb.Fatalf("Append(%d..) = %v", entries[0].Index, err)
 	}
 }
 
 // CheckEntries compares the whole of a group's log with want.
-func CheckEntries(t testing.TB, g store.GroupLog, want []store.LogEntry) {
-	t.Helper()
+func CheckEntries(tb testing.TB, g store.GroupLog, want []store.LogEntry) {
+	tb.Helper()
 	var first, last uint64
 	if len(want) > 0 {
 		first, last = want[0].Index, want[len(want)-1].Index
 	}
 	if f, l := g.FirstIndex(), g.LastIndex(); f != first || l != last {
-		t.Fatalf("bounds = %d..%d, want %d..%d", f, l, first, last)
+		tb.Fatalf("bounds = %d..%d, want %d..%d", f, l, first, last)
 	}
 	for i := range want {
 		var got store.LogEntry
 		if err := g.Entry(want[i].Index, &got); err != nil {
-			t.Fatalf("Entry(%d) = %v", want[i].Index, err)
+			tb.Fatalf("Entry(%d) = %v", want[i].Index, err)
 		}
 		if !equalEntries(&want[i], &got) {
-			t.Fatalf("Entry(%d) differs (-want +got):\n%s", want[i].Index, cmp.Diff(want[i], got))
+			tb.Fatalf("Entry(%d) differs (-want +got):\n%s", want[i].Index, cmp.Diff(want[i], got))
 		}
 	}
 	var e store.LogEntry
 	for _, out := range []uint64{first - 1, last + 1} {
 		if err := g.Entry(out, &e); !errors.Is(err, store.ErrNotFound) {
-			t.Fatalf("Entry(%d) outside %d..%d = %v, want ErrNotFound", out, first, last, err)
+			tb.Fatalf("Entry(%d) outside %d..%d = %v, want ErrNotFound", out, first, last, err)
 		}
 	}
 }
@@ -117,6 +117,7 @@ func equalEntries(a, b *store.LogEntry) bool {
 }
 
 func testEmpty(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 3)
 	CheckEntries(t, g, nil)
@@ -136,6 +137,7 @@ func testEmpty(t *testing.T, open Opener) {
 }
 
 func testAppend(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 1)
 	want := Entries(5, 1, 40)
@@ -164,6 +166,7 @@ func testAppend(t *testing.T, open Opener) {
 }
 
 func testOrder(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 1)
 	want := Entries(1, 1, 10)
@@ -189,6 +192,7 @@ func testOrder(t *testing.T, open Opener) {
 }
 
 func testDeleteRange(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 1)
 	want := Entries(1, 1, 100)
@@ -226,6 +230,7 @@ func testDeleteRange(t *testing.T, open Opener) {
 }
 
 func testStable(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 1)
 	if _, err := g.Get([]byte("term")); !errors.Is(err, store.ErrNotFound) || err.Error() != "not found" {
@@ -256,9 +261,10 @@ func testStable(t *testing.T, open Opener) {
 }
 
 func testGroups(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	want := make(map[shard.GroupID][]store.LogEntry)
-	for id := shard.GroupID(0); id < 5; id++ {
+	for id := range shard.GroupID(5) {
 		want[id] = Entries(uint64(id)*10+1, uint64(id)+1, 7)
 		mustAppend(t, mustGroup(t, l, id), want[id])
 	}
@@ -279,6 +285,7 @@ func testGroups(t *testing.T, open Opener) {
 }
 
 func testDrop(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	a, b := mustGroup(t, l, 1), mustGroup(t, l, 2)
 	keep := Entries(1, 1, 5)
@@ -309,6 +316,7 @@ func testDrop(t *testing.T, open Opener) {
 }
 
 func testDurable(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 1)
 	told := make(chan uint64, 100)
@@ -349,6 +357,7 @@ func testDurable(t *testing.T, open Opener) {
 }
 
 func testWaitCut(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 1)
 	for i := range 50 {
@@ -371,6 +380,7 @@ func testWaitCut(t *testing.T, open Opener) {
 }
 
 func testConcurrent(t *testing.T, open Opener) {
+	t.Helper()
 	const groups, rounds = 8, 40
 	l := open(t)
 	var wg sync.WaitGroup
@@ -412,6 +422,7 @@ func testConcurrent(t *testing.T, open Opener) {
 }
 
 func testClose(t *testing.T, open Opener) {
+	t.Helper()
 	l := open(t)
 	g := mustGroup(t, l, 1)
 	want := Entries(1, 1, 9)
@@ -437,6 +448,7 @@ func testClose(t *testing.T, open Opener) {
 
 // testRandom compares with a map under seeded operations.
 func testRandom(t *testing.T, open Opener) {
+	t.Helper()
 	for seed := uint64(1); seed <= 4; seed++ {
 		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 77))

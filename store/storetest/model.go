@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -50,18 +51,16 @@ func (m *Model) Clone() *Model {
 	for id, g := range m.Groups {
 		n := c.Group(id)
 		n.Entries = slices.Clone(g.Entries)
-		for k, v := range g.Stable {
-			n.Stable[k] = v
-		}
+		maps.Copy(n.Stable, g.Stable)
 	}
 	return c
 }
 
 // Step does one random operation on both the model and l.
-func (m *Model) Step(t testing.TB, l store.Log, rng *rand.Rand) {
-	t.Helper()
+func (m *Model) Step(tb testing.TB, l store.Log, rng *rand.Rand) {
+	tb.Helper()
 	id := shard.GroupID(rng.IntN(4))
-	g, mg := mustGroup(t, l, id), m.Group(id)
+	g, mg := mustGroup(tb, l, id), m.Group(id)
 	last := mg.Last()
 	var err error
 	switch op := rng.IntN(20); {
@@ -71,7 +70,7 @@ func (m *Model) Step(t testing.TB, l store.Log, rng *rand.Rand) {
 			next = 1 + uint64(rng.IntN(100))
 		}
 		entries := Entries(next, m.term, 1+rng.IntN(12))
-		mg.Entries = append(mg.Entries[:len(mg.Entries):len(mg.Entries)], entries...)
+		mg.Entries = append(slices.Clip(mg.Entries), entries...)
 		err = g.Append(entries)
 	case op < 13 && last > 0: // a conflict: the end goes and comes anew
 		m.term++
@@ -93,38 +92,38 @@ func (m *Model) Step(t testing.TB, l store.Log, rng *rand.Rand) {
 	case op < 18 && last > 0:
 		err = g.WaitDurable(last)
 	case last > 0:
-		m.checkOne(t, g, mg.Entries[rng.IntN(len(mg.Entries))])
+		m.checkOne(tb, g, mg.Entries[rng.IntN(len(mg.Entries))])
 	}
 	if err != nil {
-		t.Fatalf("group %d: %v", id, err)
+		tb.Fatalf("group %d: %v", id, err)
 	}
 }
 
-func (m *Model) checkOne(t testing.TB, g store.GroupLog, want store.LogEntry) {
-	t.Helper()
+func (m *Model) checkOne(tb testing.TB, g store.GroupLog, want store.LogEntry) {
+	tb.Helper()
 	var got store.LogEntry
 	if err := g.Entry(want.Index, &got); err != nil {
-		t.Fatalf("Entry(%d) = %v", want.Index, err)
+		tb.Fatalf("Entry(%d) = %v", want.Index, err)
 	}
 	if got.Term != want.Term || string(got.Data) != string(want.Data) {
-		t.Fatalf("Entry(%d) = %+v, want %+v", want.Index, got, want)
+		tb.Fatalf("Entry(%d) = %+v, want %+v", want.Index, got, want)
 	}
 }
 
 // Check compares all of l with the model.
-func (m *Model) Check(t testing.TB, l store.Log) {
-	t.Helper()
+func (m *Model) Check(tb testing.TB, l store.Log) {
+	tb.Helper()
 	for id := range shard.GroupID(4) {
-		g, mg := mustGroup(t, l, id), m.Group(id)
-		CheckEntries(t, g, mg.Entries)
+		g, mg := mustGroup(tb, l, id), m.Group(id)
+		CheckEntries(tb, g, mg.Entries)
 		for k, want := range mg.Stable {
 			if got, err := g.Get([]byte(k)); err != nil || string(got) != want {
-				t.Fatalf("group %d: Get(%s) = %q, %v, want %q", id, k, got, err, want)
+				tb.Fatalf("group %d: Get(%s) = %q, %v, want %q", id, k, got, err, want)
 			}
 		}
 		for _, k := range []string{"k0", "k1", "k2"} {
 			if _, err := g.Get([]byte(k)); mg.Stable[k] == "" && !errors.Is(err, store.ErrNotFound) {
-				t.Fatalf("group %d: Get(%s) = %v, want ErrNotFound", id, k, err)
+				tb.Fatalf("group %d: Get(%s) = %v, want ErrNotFound", id, k, err)
 			}
 		}
 	}
