@@ -34,6 +34,7 @@ func TestStateDiskError(t *testing.T) {
 }
 
 func failDisk(t *testing.T) {
+	t.Helper()
 	for _, wal := range []store.WALMode{store.WALOn, store.WALOff} {
 		for _, errno := range []error{syscall.EIO, syscall.ENOSPC} {
 			var broken atomic.Bool

@@ -24,8 +24,8 @@ func rowKey(g shard.GroupID, n int) []byte {
 }
 
 // rows reads everything a reader shows of a group.
-func rows(t testing.TB, r fsm.Reader, g shard.GroupID, reverse bool) []string {
-	t.Helper()
+func rows(tb testing.TB, r fsm.Reader, g shard.GroupID, reverse bool) []string {
+	tb.Helper()
 	var got []string
 	err := r.Scan(fsm.AppendPrefix(nil, uint32(g), 0), fsm.AppendPrefix(nil, uint32(g)+1, 0), reverse,
 		func(k, v []byte) (bool, error) {
@@ -33,7 +33,7 @@ func rows(t testing.TB, r fsm.Reader, g shard.GroupID, reverse bool) []string {
 			return true, nil
 		})
 	if err != nil {
-		t.Fatalf("Scan = %v", err)
+		tb.Fatalf("Scan = %v", err)
 	}
 	return got
 }
@@ -47,14 +47,14 @@ func sorted(m map[int]string) []string {
 	return out
 }
 
-func viewRows(t testing.TB, g *store.GroupState) []string {
-	t.Helper()
+func viewRows(tb testing.TB, g *store.GroupState) []string {
+	tb.Helper()
 	v, err := g.View()
 	if err != nil {
-		t.Fatalf("View = %v", err)
+		tb.Fatalf("View = %v", err)
 	}
 	defer v.Close()
-	return rows(t, v, g.ID(), false)
+	return rows(tb, v, g.ID(), false)
 }
 
 // TestBatch compares a batch's reads with a map under seeded writes.
@@ -113,16 +113,16 @@ func TestBatch(t *testing.T) {
 }
 
 // put commits rows to a group.
-func put(t testing.TB, g *store.GroupState, index uint64, m map[int]string) {
-	t.Helper()
+func put(tb testing.TB, g *store.GroupState, index uint64, m map[int]string) {
+	tb.Helper()
 	b := g.Begin()
 	for n, v := range m {
 		if err := b.Set(rowKey(g.ID(), n), []byte(v)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := b.Commit(index, 1); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -178,44 +178,44 @@ func TestViewIsASnapshot(t *testing.T) {
 }
 
 // stream gives the snapshot of a group as bytes.
-func stream(t testing.TB, g *store.GroupState) []byte {
-	t.Helper()
+func stream(tb testing.TB, g *store.GroupState) []byte {
+	tb.Helper()
 	snap, err := g.Snapshot()
 	if err != nil {
-		t.Fatalf("Snapshot = %v", err)
+		tb.Fatalf("Snapshot = %v", err)
 	}
 	defer snap.Close()
 	b, err := io.ReadAll(snap)
 	if err != nil {
-		t.Fatalf("read snapshot = %v", err)
+		tb.Fatalf("read snapshot = %v", err)
 	}
 	if uint64(len(b)) != snap.Header().Size {
-		t.Fatalf("stream of %d bytes, header says %d", len(b), snap.Header().Size)
+		tb.Fatalf("stream of %d bytes, header says %d", len(b), snap.Header().Size)
 	}
 	return b
 }
 
 // source makes a group with rows that were overwritten and deleted, too.
-func source(t testing.TB, s *store.State) *store.GroupState {
-	t.Helper()
-	g := group(t, s, 7)
+func source(tb testing.TB, s *store.State) *store.GroupState {
+	tb.Helper()
+	g := group(tb, s, 7)
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := range uint64(5) {
 		b := g.Begin()
 		for range 20 {
 			n := rng.IntN(40)
 			if err := b.Set(rowKey(7, n), fmt.Appendf(nil, "value %d", rng.Uint64())); err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 		}
 		if err := b.Delete(rowKey(7, rng.IntN(40))); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := b.SetConfiguration(i+1, fmt.Appendf(nil, "members %d", i)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := b.Commit(i+1, 3); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return g

@@ -61,6 +61,7 @@ func survivor(g store.GroupLog, entries []store.LogEntry, durable uint64) error 
 // cutDuring runs random operations, cuts the power at a random moment and
 // checks what is left. It returns the first broken promise.
 func cutDuring(t *testing.T, seed uint64, ignoreSync bool) error {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	fs := storetest.NewCrashFS()
 	fs.IgnoreSync = ignoreSync
