@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 
 	"github.com/chatnode/chatnode/chat"
@@ -166,7 +167,7 @@ func (b *Bus) Attach(conv chat.ConvID, r Receiver, attached func()) {
 		known = known || o == r
 	}
 	if !known {
-		p.convs[conv] = append(old[:len(old):len(old)], r)
+		p.convs[conv] = append(slices.Clip(old), r)
 	}
 	p.mu.Unlock()
 	if !b.leads(conv) {

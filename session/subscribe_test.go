@@ -254,6 +254,7 @@ func TestSubscribeDuringLoad(t *testing.T) {
 }
 
 func subscribeDuringLoad(t *testing.T, seed uint64) {
+	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	c := sessiontest.New(t)
 	convs := []chat.ConvID{"r0", "r1", "r2"}

@@ -58,12 +58,13 @@ func (p *scanner) expect(b byte) bool {
 }
 
 // open enters an object or array; more then steps through it.
-func (p *scanner) open(b byte) bool {
+func (p *scanner) open(b byte) {
 	if p.depth >= DepthMax {
-		return p.fail(chat.Invalid, "nested too deeply")
+		p.fail(chat.Invalid, "nested too deeply")
+		return
 	}
 	p.depth++
-	return p.expect(b)
+	p.expect(b)
 }
 
 // more reports whether another member or element follows, and consumes the

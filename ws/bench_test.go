@@ -74,6 +74,7 @@ func BenchmarkSendAck(b *testing.B) {
 }
 
 func benchmarkSendAck(b *testing.B, conns, each int) {
+	b.Helper()
 	cluster := sessiontest.New(b)
 	backend := &instant{Cluster: cluster, wake: make(chan struct{}, 1)}
 	go backend.run(500 * time.Microsecond)
@@ -136,6 +137,7 @@ func cpuTime() int64 {
 
 // load keeps each messages outstanding on a connection.
 func load(b *testing.B, conn *websocket.Conn, i, each int, text string, left *atomic.Int64) {
+	b.Helper()
 	one := wire.AppendRequest(nil, &wire.Request{
 		Type: wire.Send, Ref: 1, Conv: chat.ConvID(fmt.Sprint("conv", i)), ID: sessiontest.ID(uint64(i)), Text: text,
 	})

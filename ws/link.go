@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -100,7 +101,7 @@ func (l *link) receivedBinary() {
 // failed hears of errors. Only a full buffer needs an answer (K1): the rest is
 // followed by the end of the link.
 func (l *link) failed(err error) {
-	if err == melody.ErrMessageBufferFull {
+	if errors.Is(err, melody.ErrMessageBufferFull) {
 		l.srv.overflows.Add(1)
 		l.conn.abort()
 	}

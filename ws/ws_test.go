@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -32,27 +33,27 @@ type node struct {
 	url  string
 }
 
-func start(t testing.TB, change func(*ws.Config, *session.Config)) *node {
-	t.Helper()
-	c := sessiontest.New(t)
+func start(tb testing.TB, change func(*ws.Config, *session.Config)) *node {
+	tb.Helper()
+	c := sessiontest.New(tb)
 	cfg, sc := ws.DefaultConfig(), session.DefaultConfig()
 	cfg.TickEvery = 10 * time.Millisecond
 	if change != nil {
 		change(&cfg, &sc)
 	}
-	s, err := ws.New(context.WithoutCancel(t.Context()), cfg, ws.Deps{Session: c.Deps(), SessionConfig: &sc, Logger: slog.New(slog.DiscardHandler)})
+	s, err := ws.New(context.WithoutCancel(tb.Context()), cfg, ws.Deps{Session: c.Deps(), SessionConfig: &sc, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h := httptest.NewServer(s)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Close()
 		h.Close()
 		if n := s.Overflows(); n != 0 {
-			t.Errorf("melody dropped frames of %d links", n)
+			tb.Errorf("melody dropped frames of %d links", n)
 		}
 	})
-	return &node{Cluster: c, t: t, ws: s, http: h, url: "ws" + strings.TrimPrefix(h.URL, "http")}
+	return &node{Cluster: c, t: tb, ws: s, http: h, url: "ws" + strings.TrimPrefix(h.URL, "http")}
 }
 
 // client is a WebSocket and what has come through it.
@@ -142,7 +143,7 @@ func (c *client) closeCode() int {
 	c.t.Helper()
 	for c.read() {
 	}
-	if e, ok := c.bye.(*websocket.CloseError); ok {
+	if e, ok := errors.AsType[*websocket.CloseError](c.bye); ok {
 		return e.Code
 	}
 	c.t.Errorf("ended without a close frame: %v", c.bye)

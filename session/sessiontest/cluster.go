@@ -54,8 +54,8 @@ type proposal struct {
 }
 
 // New starts a cluster that ends with the test.
-func New(t testing.TB) *Cluster {
-	t.Helper()
+func New(tb testing.TB) *Cluster {
+	tb.Helper()
 	c := &Cluster{
 		store: fsmtest.NewStore(), timeMS: 1_760_000_000_000, watch: make(map[int]func()), node: "n1",
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
@@ -64,11 +64,11 @@ func New(t testing.TB) *Cluster {
 	c.machine = conv.New(group, c.Bus)
 	cfg := fanout.DefaultConfig()
 	cfg.RetryWait = 5 * time.Millisecond
-	c.Hub = fanout.NewHub(t.Context(), cfg, fanout.Deps{
+	c.Hub = fanout.NewHub(tb.Context(), cfg, fanout.Deps{
 		Leaders: c, Feeds: func(shard.NodeID) fanout.Feed { return c.Bus }, Log: c,
 	})
 	go c.run()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		close(c.wake)
 		<-c.done
 		c.Hub.Close()
@@ -289,8 +289,8 @@ func (c *Cluster) ReadAfter(_ context.Context, id chat.ConvID, after chat.Seq, l
 }
 
 // Do proposes a command and waits for its result.
-func (c *Cluster) Do(t testing.TB, cmd fsm.Command) fsm.Result {
-	t.Helper()
+func (c *Cluster) Do(tb testing.TB, cmd fsm.Command) fsm.Result {
+	tb.Helper()
 	var key chat.ConvID
 	if k, err := fsm.KeyOf(fsm.Encode(nil, cmd)); err == nil {
 		key = chat.ConvID(k)
@@ -306,11 +306,11 @@ func (c *Cluster) Do(t testing.TB, cmd fsm.Command) fsm.Result {
 }
 
 // Must is Do for a command that must be accepted.
-func (c *Cluster) Must(t testing.TB, cmd fsm.Command) chat.Ack {
-	t.Helper()
-	r := c.Do(t, cmd)
+func (c *Cluster) Must(tb testing.TB, cmd fsm.Command) chat.Ack {
+	tb.Helper()
+	r := c.Do(tb, cmd)
 	if r.Code != chat.OK {
-		t.Fatalf("%+v was refused: %s %s", cmd, r.Code, r.Msg)
+		tb.Fatalf("%+v was refused: %s %s", cmd, r.Code, r.Msg)
 	}
 	return r.Ack
 }
@@ -319,31 +319,31 @@ func (c *Cluster) Must(t testing.TB, cmd fsm.Command) chat.Ack {
 func ID(n uint64) chat.ClientID { return fsmtest.ID(1_760_000_000_000, n) }
 
 // Room makes a group conversation of ann, who owns it, and writers.
-func (c *Cluster) Room(t testing.TB, id chat.ConvID, writers ...chat.UserID) {
-	t.Helper()
+func (c *Cluster) Room(tb testing.TB, id chat.ConvID, writers ...chat.UserID) {
+	tb.Helper()
 	members := make([]chat.Change, 0, len(writers))
 	for _, u := range writers {
 		members = append(members, chat.Change{User: u, Role: chat.Writer})
 	}
-	c.Must(t, fsm.Create{
+	c.Must(tb, fsm.Create{
 		Conv: id, Kind: chat.Group, Policy: chat.AllHistory, Creator: "ann", Device: "d", ClientID: ID(1 << 40), Members: members,
 	})
 }
 
 // Say appends a message of ann.
-func (c *Cluster) Say(t testing.TB, id chat.ConvID, n uint64, text string) chat.Ack {
-	t.Helper()
-	return c.Must(t, fsm.Append{Conv: id, Sender: "ann", Device: "d", ClientID: ID(n), Text: text})
+func (c *Cluster) Say(tb testing.TB, id chat.ConvID, n uint64, text string) chat.Ack {
+	tb.Helper()
+	return c.Must(tb, fsm.Append{Conv: id, Sender: "ann", Device: "d", ClientID: ID(n), Text: text})
 }
 
 // Members changes members as ann.
-func (c *Cluster) Members(t testing.TB, id chat.ConvID, n uint64, role chat.Role, users ...chat.UserID) chat.Ack {
-	t.Helper()
+func (c *Cluster) Members(tb testing.TB, id chat.ConvID, n uint64, role chat.Role, users ...chat.UserID) chat.Ack {
+	tb.Helper()
 	changes := make([]chat.Change, 0, len(users))
 	for _, u := range users {
 		changes = append(changes, chat.Change{User: u, Role: role})
 	}
-	return c.Must(t, fsm.ChangeMembers{Conv: id, Actor: "ann", Device: "d", ClientID: ID(n), Changes: changes})
+	return c.Must(tb, fsm.ChangeMembers{Conv: id, Actor: "ann", Device: "d", ClientID: ID(n), Changes: changes})
 }
 
 var (

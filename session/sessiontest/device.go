@@ -45,20 +45,20 @@ type Device struct {
 
 // Connect makes a session; its frames are taken by a goroutine unless Stall is
 // called.
-func Connect(t testing.TB, cfg *session.Config, deps *session.Deps) *Device {
-	t.Helper()
-	d := &Device{T: t, done: make(chan struct{})}
+func Connect(tb testing.TB, cfg *session.Config, deps *session.Deps) *Device {
+	tb.Helper()
+	d := &Device{T: tb, done: make(chan struct{})}
 	d.cond = sync.NewCond(&d.mu)
-	d.S = session.New(t.Context(), cfg, deps, d, "", time.Now())
+	d.S = session.New(tb.Context(), cfg, deps, d, "", time.Now())
 	go d.pump()
-	t.Cleanup(d.Close)
+	tb.Cleanup(d.Close)
 	return d
 }
 
 // Login is Connect and a hello.
-func Login(t testing.TB, cfg *session.Config, deps *session.Deps, user, device string) *Device {
-	t.Helper()
-	d := Connect(t, cfg, deps)
+func Login(tb testing.TB, cfg *session.Config, deps *session.Deps, user, device string) *Device {
+	tb.Helper()
+	d := Connect(tb, cfg, deps)
 	d.Send(fmt.Sprintf(`{"type":"hello","ref":9000000,"token":%q,"device":%q}`, user, device))
 	d.Find("welcome", func(r *wire.Reply) bool { return r.Type == wire.Welcome })
 	return d
