@@ -196,3 +196,17 @@ func BenchmarkReadIndex(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkIdle: what eight groups on three nodes cost when nothing happens, as
+// a share of one core per node. One operation is one second.
+func BenchmarkIdle(b *testing.B) {
+	benchCluster(b, 8, nil, nil)
+	b.ResetTimer()
+	before := cpu()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for range b.N {
+		<-tick.C
+	}
+	b.ReportMetric(float64(cpu()-before)/float64(b.Elapsed())/3*100, "%core/node")
+}

@@ -228,6 +228,13 @@ func testConfig() Config {
 	return c
 }
 
+// calmConfig is for tests that a spurious election on a busy machine would fail.
+func calmConfig() Config {
+	c := testConfig()
+	c.Heartbeat = 2 * time.Second
+	return c
+}
+
 func logger(t testing.TB) *slog.Logger {
 	if os.Getenv("RAFT_LOG") == "" {
 		return slog.New(slog.DiscardHandler)

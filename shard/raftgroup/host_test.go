@@ -43,7 +43,7 @@ func TestReplicates(t *testing.T) {
 }
 
 func TestFollowerRefuses(t *testing.T) {
-	c := newCluster(t, 3, testConfig())
+	c := newCluster(t, 3, calmConfig())
 	c.boot(1)
 	lead := c.leader(1)
 	for _, m := range c.others(lead) {
@@ -269,7 +269,7 @@ func TestManyGroups(t *testing.T) {
 // TestPartition: the leader that was cut off answers nothing it cannot keep, the
 // majority goes on, and all agree when the wire is whole again.
 func TestPartition(t *testing.T) {
-	c := newCluster(t, 3, testConfig())
+	c := newCluster(t, 3, calmConfig())
 	c.boot(1)
 	c.put(1, "a")
 	old := c.leader(1)
@@ -303,7 +303,7 @@ func TestPartition(t *testing.T) {
 
 // TestPreVote: a node that comes back from isolation does not raise the term.
 func TestPreVote(t *testing.T) {
-	c := newCluster(t, 3, testConfig())
+	c := newCluster(t, 3, calmConfig())
 	c.boot(1)
 	c.put(1, "a")
 	lead := c.leader(1)
@@ -361,7 +361,7 @@ func (s *eventSink) Appended(e *chat.Entry, _ fsm.MemberView) {
 // TestSinkWhileLeading: every entry of the own term reaches the leader's sink,
 // and none a follower's.
 func TestSinkWhileLeading(t *testing.T) {
-	c := newCluster(t, 3, testConfig())
+	c := newCluster(t, 3, calmConfig())
 	sinks := map[shard.NodeID]*eventSink{}
 	for _, m := range c.nodes {
 		s := new(eventSink)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -24,6 +25,7 @@ func (h *Host) upkeep() {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
 	var leaving bool
+	var cutting atomic.Bool
 	for n := 0; ; n++ {
 		select {
 		case <-h.ctx.Done():
@@ -41,9 +43,18 @@ func (h *Host) upkeep() {
 				slow = max(slow, time.Since(since))
 			}
 			if n%cutEvery == cutEvery-1 {
-				g.maybeCut()
 				g.warm()
 			}
+		}
+		if n%cutEvery == cutEvery-1 && cutting.CompareAndSwap(false, true) {
+			h.wg.Go(func() { // not here: it waits for disks, which this goroutine watches
+				defer cutting.Store(false)
+				for i := range h.groups {
+					if g := h.groups[i].Load(); g != nil && h.ctx.Err() == nil {
+						g.maybeCut()
+					}
+				}
+			})
 		}
 		switch {
 		case slow > h.cfg.StuckWrite:
