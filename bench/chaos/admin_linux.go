@@ -174,34 +174,35 @@ func (c *cluster) transfer(ctx context.Context, group int, to *node) error {
 	return errors.Join(errs...)
 }
 
-// remove takes the node id out of the cluster; it is asked again until it
-// succeeds, since the moment may have no leader.
+// remove takes the node id out of the cluster and waits until it is gone from the
+// map. It is asked again until then, since the moment may have no leader; an
+// answer that does not know the node is one that came too late.
 func (c *cluster) remove(ctx context.Context, id string) error {
+	asked := false
 	return poll(ctx, "remove "+id, func() (bool, string) {
-		var last error
-		for _, n := range c.nodes {
-			if n.process() == nil || n.ID() == id {
-				continue
-			}
-			one, cancel := context.WithTimeout(ctx, 30*time.Second)
-			last = c.admin(one, n, http.MethodPost, "/v1/admin/remove", map[string]any{"node": id}, nil)
-			cancel()
-			if last == nil {
-				break
-			}
-		}
-		if last != nil {
-			return false, last.Error()
-		}
 		s, err := c.status(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
+		gone := true
 		for _, n := range s.Nodes {
-			if n.Node == id {
-				return false, "it is still in the map"
+			gone = gone && n.Node != id
+		}
+		if gone || asked {
+			return gone, "it is still in the map"
+		}
+		for _, n := range c.nodes {
+			if n.process() == nil || n.ID() == id {
+				continue
+			}
+			one, cancel := context.WithTimeout(ctx, 10*time.Second)
+			err = c.admin(one, n, http.MethodPost, "/v1/admin/remove", map[string]any{"node": id}, nil)
+			cancel()
+			if err == nil {
+				asked = true
+				break
 			}
 		}
-		return true, ""
+		return false, fmt.Sprintf("asked: %v", err)
 	})
 }

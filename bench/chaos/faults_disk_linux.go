@@ -67,11 +67,21 @@ func full(x *env) error {
 	return x.revive(n)
 }
 
+// dyingMax is how long a process may take to end after the fault that ends it
+// is over.
+const dyingMax = 3 * time.Second
+
 // revive brings back a node that a disk fault has, or may have, ended.
 func (x *env) revive(n *node) error {
 	if p := n.process(); p != nil {
-		n.excused("")
-		return nil
+		t := time.NewTimer(dyingMax)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			n.excused("")
+			return nil
+		case <-p.Done():
+		}
 	}
 	n.kill()
 	return x.restart(n)
