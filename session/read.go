@@ -20,6 +20,18 @@ func (s *Session) read(req *wire.Request) {
 	}
 }
 
+// askFirst queues the first read of a subscription. A client that comes back
+// makes all its subscriptions at once, so they have a bound of their own.
+func (s *Session) askFirst(job func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.jobs) >= s.cfg.SubscriptionsMax+s.cfg.RequestsMax || s.state != live {
+		return false
+	}
+	s.queueJob(job)
+	return true
+}
+
 // ask queues a read that the client asked for.
 func (s *Session) ask(job func()) bool {
 	s.mu.Lock()

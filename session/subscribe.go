@@ -68,7 +68,7 @@ func (s *Session) subscribe(req *wire.Request) {
 		tail.Close()
 		return
 	}
-	if !s.ask(func() { s.begin(b, ref, from) }) {
+	if !s.askFirst(func() { s.begin(b, ref, from) }) {
 		s.stop(b)
 		s.refuse(ref, busy("subscribe", "too many requests wait for their answer"))
 	}
@@ -108,6 +108,10 @@ func (s *Session) unsubscribe(req *wire.Request) {
 
 // begin makes the first read of a subscription: it checks access and answers.
 func (s *Session) begin(b *sub, ref uint64, from chat.Seq) {
+	if s.replaced(b) {
+		s.reply(&wire.Reply{Type: wire.Unsubscribed, Ref: ref, Conv: b.conv})
+		return
+	}
 	q := conv.Query{Conv: b.conv, User: s.who.User, Mode: conv.Latest, Limit: 1}
 	if from > 0 {
 		q.Mode, q.Seq, q.Limit, q.Bytes = conv.After, from-1, chat.PageEntriesMax, s.cfg.CatchUpBytes
@@ -132,7 +136,11 @@ func (s *Session) begin(b *sub, ref uint64, from chat.Seq) {
 	}
 	s.mu.Lock()
 	defer s.unlockAndWake()
-	if b.gone || s.state >= ending {
+	if s.state >= ending {
+		return
+	}
+	if b.gone {
+		s.out.commit(wire.AppendReply(s.out.begin(), &wire.Reply{Type: wire.Unsubscribed, Ref: ref, Conv: b.conv}))
 		return
 	}
 	b.open, b.since, b.member, b.cursor = true, since, page.Head, from-1
@@ -140,6 +148,13 @@ func (s *Session) begin(b *sub, ref uint64, from chat.Seq) {
 		Type: wire.Subscribed, Ref: ref, Conv: b.conv, Head: page.Head, From: from,
 	}))
 	s.hand(b, &page)
+}
+
+// replaced reports whether a subscription ended before it began.
+func (s *Session) replaced(b *sub) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return b.gone
 }
 
 func (s *Session) page(q conv.Query) (conv.Page, error) {

@@ -124,6 +124,47 @@ func TestSubscriptionLimit(t *testing.T) {
 	}
 }
 
+func TestManySubscriptionsAtOnce(t *testing.T) {
+	c := sessiontest.New(t)
+	const n = 300
+	frame := ""
+	for i := range n {
+		conv := chat.ConvID(fmt.Sprint("r", i))
+		c.Room(t, conv, "bob")
+		frame += fmt.Sprintf(`,{"type":"subscribe","ref":%d,"conv":%q,"from":1}`, 1+i, conv)
+	}
+	d := sessiontest.Login(t, config(), c.Deps(), "bob", "d")
+	d.Send("[" + frame[1:] + "]")
+	for i := range n {
+		if r := d.Answer(uint64(1 + i)); r.Type != wire.Subscribed {
+			t.Fatalf("subscription %d got %+v", i, r)
+		}
+		awaitSeqs(t, d, chat.ConvID(fmt.Sprint("r", i)), 1, 1)
+	}
+	d.Close()
+	if open := c.Hub.Len(); open != 0 {
+		t.Errorf("%d conversations are open after the end", open)
+	}
+}
+
+func TestRequestsAreBounded(t *testing.T) {
+	c := sessiontest.New(t)
+	c.Room(t, "r", "bob")
+	cfg := config()
+	cfg.RequestsMax, cfg.QueueBytesMax = 2, 1<<10
+	d := sessiontest.Login(t, cfg, c.Deps(), "bob", "d")
+	frame := ""
+	for i := range 20 {
+		frame += fmt.Sprintf(`,{"type":"info","ref":%d,"conv":"r"}`, 1+i)
+	}
+	d.Send("[" + frame[1:] + "]")
+	for i := range 20 { // each is answered, one way or the other
+		if r := d.Answer(uint64(1 + i)); r.Type != wire.Info && r.Code != chat.Busy {
+			t.Errorf("request %d got %+v", i, r)
+		}
+	}
+}
+
 func TestRemovalIsExact(t *testing.T) {
 	c := sessiontest.New(t)
 	c.Room(t, "r", "bob", "cas")
