@@ -113,7 +113,7 @@ func (f *figure) save(dir string, svg []byte) error {
 	if err := os.WriteFile(filepath.Join(dir, f.name+".svg"), svg, 0o644); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	c := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(150))}
+	c := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, f.height), vgimg.UseDPI(100))}
 	f.plot.Draw(draw.New(c))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {

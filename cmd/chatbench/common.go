@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type common struct {
 	text       bool
 	seed       uint64
 	quiet      bool
+	profile    string
 	startup    time.Duration
 }
 
@@ -59,6 +61,7 @@ func commonFlags(cmd *cobra.Command) *common {
 	fs.BoolVar(&c.text, "text", false, "write the results for people, not as JSON lines")
 	fs.Uint64Var(&c.seed, "seed", 0, "seed of everything drawn at random (default: drawn, and in the result)")
 	fs.BoolVar(&c.quiet, "quiet", false, "no progress")
+	fs.StringVar(&c.profile, "cpuprofile", "", "write a profile of the load itself to this file")
 	fs.DurationVar(&c.startup, "startup-timeout", time.Minute, "longest wait for a healthy cluster")
 	return c
 }
@@ -128,11 +131,34 @@ func (c *common) with(ctx context.Context, a *app, work func(context.Context, *b
 			fmt.Fprintf(a.stderr, "%s: pid %d, profiles at http://%s/debug/pprof/\n", n.ID, n.PID(), n.Debug)
 		}
 	}
+	stop, err := c.startProfile()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	var sink bench.Sink = bench.NewLines(out)
 	if c.text {
 		sink = bench.NewText(out)
 	}
 	return work(ctx, &bench.Run{Target: t, Sink: sink, Progress: progress, Seed: c.seed})
+}
+
+// startProfile begins the profile that was asked for and gives its end.
+func (c *common) startProfile() (stop func() error, err error) {
+	if c.profile == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(c.profile)
+	if err != nil {
+		return nil, fmt.Errorf("--cpuprofile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("--cpuprofile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // progress writes to a terminal only.
@@ -144,7 +170,7 @@ func (c *common) progress(a *app) bench.Progress {
 	return func(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
 }
 
-// sizes reads a number of bytes such as 256, 8KB or 1MB.
+// parseSize reads a number of bytes such as 256, 8KB or 1MB.
 func parseSize(s string) (int, error) {
 	upper, unit := strings.ToUpper(strings.TrimSpace(s)), 1
 	for _, u := range []struct {
