@@ -77,6 +77,13 @@ wait_ready() { # NODE
 	done
 }
 
+healthy() { # asked every node
+	local i
+	for ((i = 1; i <= nodes; i++)); do
+		"$bin" status --addr "$(field "$dir/n$i/run.json" url)" --auth-secret-file "$dir/auth.secret" >"$dir/status" 2>&1 || return
+	done
+}
+
 up() {
 	[[ -e $dir/auth.secret ]] || (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$dir/auth.secret")
 	[[ -e $dir/join.token ]] || (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/join.token")
@@ -112,7 +119,7 @@ up() {
 		wait_ready ${one% *} ${one#* }
 	done
 	local limit=$((SECONDS + ${WAIT:-60}))
-	until "$bin" status --addr "$(field "$dir/n1/run.json" url)" --auth-secret-file "$dir/auth.secret" >"$dir/status" 2>&1; do
+	until healthy; do
 		if ((SECONDS > limit)); then
 			echo "the cluster is not healthy:" >&2
 			cat "$dir/status" >&2

@@ -38,6 +38,7 @@ var rows = []row{
 	{path: "node/peer", rank: 40},
 	{path: "shard/placement", rank: 40},
 	{path: "node", rank: 50},
+	{path: "bench/plan", rank: 50, only: []string{}},
 	{path: "bench", rank: 50, only: []string{"client", "wire", "chat", "merkle", "internal", "bench"}},
 	{path: "test", rank: 60},
 	{path: "cmd", rank: 60},
