@@ -20,6 +20,7 @@ type Config struct {
 	Zone      string        `mapstructure:"zone"`     // replicas of a group are spread over zones
 	Listen    Listen        `mapstructure:"listen"`
 	Advertise Advertise     `mapstructure:"advertise"`
+	Origins   []string      `mapstructure:"origins"` // web pages that may connect besides the host itself, as https://example.org; "*" for all
 	Auth      Auth          `mapstructure:"auth"`
 	TLS       TLS           `mapstructure:"tls"`
 	Insecure  bool          `mapstructure:"insecure"` // ports beyond loopback without TLS
@@ -49,6 +50,7 @@ type Advertise struct {
 type Auth struct {
 	Secret     string `mapstructure:"secret"`      // of the tokens; no flag, since flags are public
 	SecretFile string `mapstructure:"secret_file"` // read instead of Secret
+	Audience   string `mapstructure:"audience"`    // tokens must name it, when it is given
 }
 
 // TLS names certificate files. The peer port uses mutual TLS: every node
@@ -73,11 +75,11 @@ type Raft struct {
 	ElectionTimeout time.Duration `mapstructure:"election_timeout"`
 }
 
-// Cluster says how this node becomes part of one. The first four count once,
+// Cluster says how this node becomes part of one. All but Replicas count once,
 // when the directory is empty.
 type Cluster struct {
 	Groups        int           `mapstructure:"groups"`          // conversation groups, fixed at bootstrap
-	Replicas      int           `mapstructure:"replicas"`        // of each group, as soon as there are nodes enough
+	Replicas      int           `mapstructure:"replicas"`        // of each group, as soon as there are nodes enough; the same on all nodes
 	JoinToken     string        `mapstructure:"join_token"`      // no flag
 	JoinTokenFile string        `mapstructure:"join_token_file"` // read instead of JoinToken
 	JoinTimeout   time.Duration `mapstructure:"join_timeout"`

@@ -51,7 +51,9 @@ func (n *Node) startFront(ctx context.Context, bound *ports, conf *tls.Config) e
 		Backend: b, Verify: n.verifier.Verify, Registry: session.NewRegistry(), Node: string(n.self), Logger: n.log,
 		Tails: func(id chat.ConvID, moved func()) session.Tail { return n.hub.Open(id, moved) },
 	}
-	socket, err := ws.New(base, ws.DefaultConfig(), ws.Deps{Session: deps, SessionConfig: &sessions, Logger: n.log})
+	sockets := ws.DefaultConfig()
+	sockets.Origins = n.cfg.Origins
+	socket, err := ws.New(base, sockets, ws.Deps{Session: deps, SessionConfig: &sessions, Logger: n.log})
 	if err != nil {
 		return err
 	}
@@ -116,6 +118,7 @@ func (n *Node) handler(deps *session.Deps, socket *ws.Server) (http.Handler, err
 	mux := http.NewServeMux()
 	mux.Handle("/v1/admin/", control)
 	mux.Handle("GET /v1/ws", socket)
+	mux.Handle("GET /v1/asyncapi.json", ws.AsyncAPI())
 	mux.Handle("GET /metrics", obs.MetricsHandler(n.metrics, n.log))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -168,7 +171,15 @@ func (n *Node) awaitService(ctx context.Context) error {
 	defer limit.Stop()
 	tick := time.NewTicker(servicePoll)
 	defer tick.Stop()
-	for !n.serves() {
+	for {
+		select {
+		case err := <-n.failed: // before anybody is told that it is ready
+			return err
+		default:
+		}
+		if n.serves() {
+			break
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -103,7 +103,7 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	n.secretFile = file
-	scheme, err := auth.NewHS256([]byte(secret), "")
+	scheme, err := auth.NewHS256([]byte(secret), n.cfg.Auth.Audience)
 	if err != nil {
 		return err
 	}

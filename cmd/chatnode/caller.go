@@ -114,7 +114,7 @@ func (a *app) scheme(file, dataDir string) (*auth.HS256, error) {
 	case secret == "":
 		return nil, errors.New("who are you? give --auth-secret-file, --token, or --data-dir of a dev node")
 	}
-	return auth.NewHS256([]byte(secret), "")
+	return auth.NewHS256([]byte(secret), a.env("CHATNODE_AUTH_AUDIENCE"))
 }
 
 // get fetches path into the answer.
