@@ -103,7 +103,7 @@ func (w Connections) speak(ctx context.Context, r *Run, clients []*client.Client
 		wait(ctx, w.Duration)
 		return acks, errs, ctx.Err()
 	}
-	convs, err := r.conversations(ctx, clients[0], n, nil)
+	convs, err := r.conversations(ctx, clients[0], n)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -66,10 +66,10 @@ func (w Failover) Validate() error {
 	return errors.Join(errs...)
 }
 
-// affectedMin is the shortest gap that is called one. A conversation whose gap
+// shortestGap is the shortest gap that is called one. A conversation whose gap
 // is below it, or below the longest of the calm time before, did not notice the
 // fault.
-const affectedMin = 10 * time.Millisecond
+const shortestGap = 10 * time.Millisecond
 
 // Run repeats the fault and gives one result.
 func (w Failover) Run(ctx context.Context, r *Run) error {
@@ -98,7 +98,7 @@ func (w Failover) Run(ctx context.Context, r *Run) error {
 		}
 		calm.Merge(quiet)
 		var most time.Duration
-		least := max(affectedMin, quiet.At(100))
+		least := max(shortestGap, quiet.At(100))
 		for _, g := range one {
 			most = max(most, g)
 			if g >= least {
@@ -172,7 +172,7 @@ func (w Failover) open(ctx context.Context, r *Run) (*probes, error) {
 	}); err != nil {
 		return nil, err
 	}
-	ids, err := r.conversations(ctx, p.clients[0], w.Conversations, nil)
+	ids, err := r.conversations(ctx, p.clients[0], w.Conversations)
 	if err != nil {
 		closeAll(p.clients)
 		return nil, err

@@ -104,7 +104,7 @@ func (w Fanout) point(ctx context.Context, r *Run, n int) error {
 		return err
 	}
 	defer closeAll(sender)
-	convs, err := r.conversations(ctx, sender[0], 1, nil)
+	convs, err := r.conversations(ctx, sender[0], 1)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (w LatencyLoad) Run(ctx context.Context, r *Run) error {
 	if err != nil {
 		return err
 	}
-	convs, err := r.conversations(ctx, setup[0], w.Conversations, nil)
+	convs, err := r.conversations(ctx, setup[0], w.Conversations)
 	closeAll(setup)
 	if err != nil {
 		return err

@@ -113,7 +113,7 @@ func closeAll(clients []*client.Client) {
 const createAtOnce = 32
 
 // conversations creates n conversations and gives their ids.
-func (r *Run) conversations(ctx context.Context, c *client.Client, n int, members []chat.Change) ([]chat.ConvID, error) {
+func (r *Run) conversations(ctx context.Context, c *client.Client, n int) ([]chat.ConvID, error) {
 	prefix := fmt.Sprintf("b%08x", rand.Uint32())
 	ids := make([]chat.ConvID, n)
 	errs := make(chan error, n)
@@ -123,7 +123,7 @@ func (r *Run) conversations(ctx context.Context, c *client.Client, n int, member
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots }()
-			_, err := c.Create(ctx, client.Conversation{Conv: ids[i], Title: "bench", Policy: chat.AllHistory, Members: members})
+			_, err := c.Create(ctx, client.Conversation{Conv: ids[i], Title: "bench", Policy: chat.AllHistory})
 			errs <- err
 		}()
 	}

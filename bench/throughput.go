@@ -77,7 +77,7 @@ func (w Throughput) Run(ctx context.Context, r *Run) error {
 	if err != nil {
 		return err
 	}
-	convs, err := r.conversations(ctx, setup[0], w.Conversations, nil)
+	convs, err := r.conversations(ctx, setup[0], w.Conversations)
 	closeAll(setup)
 	if err != nil {
 		return err
@@ -119,9 +119,9 @@ func (w Throughput) Point(ctx context.Context, r *Run, convs []chat.ConvID, n in
 		return Result{}, err
 	}
 	defer closeAll(clients)
-	l := newLoop(w, convs, clients, n, r.Seed)
+	l := newLoop(ctx, w, convs, clients, n, r.Seed)
 	label := fmt.Sprintf("%d outstanding", n)
-	l.start(ctx)
+	l.start()
 	wait(ctx, w.Warmup)
 	before := r.Target.Usage()
 	begin := time.Now()
@@ -145,6 +145,7 @@ func (w Throughput) Point(ctx context.Context, r *Run, convs []chat.ConvID, n in
 
 // loop is the running load of one point.
 type loop struct {
+	ctx     context.Context // ends the whole load: callbacks have no other
 	w       Throughput
 	convs   []chat.ConvID
 	texts   []string
@@ -169,7 +170,6 @@ type lane struct {
 type slot struct {
 	l      *loop
 	lane   *lane
-	ctx    context.Context
 	rnd    *rand.Rand
 	zipf   *rand.Zipf
 	start  time.Time
@@ -177,9 +177,9 @@ type slot struct {
 	onPage func(client.Page, error)
 }
 
-func newLoop(w Throughput, convs []chat.ConvID, clients []*client.Client, n int, seed uint64) *loop {
+func newLoop(ctx context.Context, w Throughput, convs []chat.ConvID, clients []*client.Client, n int, seed uint64) *loop {
 	l := &loop{
-		w: w, convs: convs, errors: make(map[string]int64),
+		ctx: ctx, w: w, convs: convs, errors: make(map[string]int64),
 		texts: texts(rand.New(rand.NewPCG(seed, 1)), w.Bytes),
 	}
 	for i, c := range clients {
@@ -204,11 +204,10 @@ func newLoop(w Throughput, convs []chat.ConvID, clients []*client.Client, n int,
 }
 
 // start fills every slot.
-func (l *loop) start(ctx context.Context) {
+func (l *loop) start() {
 	for _, ln := range l.conns {
 		for k := range ln.slots {
 			s := &ln.slots[k]
-			s.ctx = ctx
 			l.busy.Add(1)
 			s.next()
 		}
@@ -225,7 +224,7 @@ func (s *slot) next() {
 		err = s.lane.c.HistoryAsync(client.Query{Conv: conv, Limit: w.PageLimit}, s.onPage)
 	} else {
 		text := s.l.texts[s.rnd.IntN(len(s.l.texts))]
-		err = s.lane.c.SendAsync(s.ctx, client.Message{Conv: conv, Text: text, NoWait: true}, s.onAck)
+		err = s.lane.c.SendAsync(s.l.ctx, client.Message{Conv: conv, Text: text, NoWait: true}, s.onAck)
 	}
 	if err != nil {
 		s.l.fault(err)
@@ -249,7 +248,7 @@ func (s *slot) finish(h *Histogram, err error) {
 		h.Record(time.Since(s.start))
 		s.l.done.Add(1)
 	}
-	if s.l.phase.Load() == stopping || s.ctx.Err() != nil {
+	if s.l.phase.Load() == stopping || s.l.ctx.Err() != nil {
 		s.l.busy.Done()
 		return
 	}

@@ -63,7 +63,7 @@ func (c *Client) do(ctx context.Context, op string, req wire.Request) (wire.Repl
 		case a := <-got:
 			return a.r, a.err
 		default:
-			return wire.Reply{}, contextError(op, ctx)
+			return wire.Reply{}, contextError(ctx, op)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func Dial(ctx context.Context, addresses []string, tokens TokenSource, cfg Confi
 		return c, nil
 	case <-ctx.Done():
 		_ = c.Close()
-		return nil, errors.Join(contextError("dial", ctx), last.get())
+		return nil, errors.Join(contextError(ctx, "dial"), last.get())
 	}
 }
 
@@ -212,8 +212,7 @@ func jitter(shortest, longest time.Duration, attempt int) time.Duration {
 }
 
 func retryAfter(err error) time.Duration {
-	var e *chat.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*chat.Error](err); ok {
 		return e.RetryAfter
 	}
 	return 0

@@ -102,7 +102,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("BackoffMax: %v is below BackoffMin %v", c.BackoffMax, c.BackoffMin))
 	}
 	if c.Device != "" && !chat.ValidID(string(c.Device)) {
-		errs = append(errs, fmt.Errorf("Device: %q is no device id", c.Device))
+		errs = append(errs, fmt.Errorf("device: %q is no device id", c.Device))
 	}
 	return errors.Join(errs...)
 }

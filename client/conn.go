@@ -97,7 +97,7 @@ func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
 		return nil, dialError(address, resp, err)
 	}
 	cn := &conn{ws: ws, wake: make(chan struct{}, 1), dead: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { cn.kill(contextError("dial", ctx)) })
+	stop := context.AfterFunc(ctx, func() { cn.kill(contextError(ctx, "dial")) })
 	welcome, err := c.greet(cn, token)
 	if !stop() && err == nil {
 		<-cn.dead
@@ -166,8 +166,7 @@ func (c *Client) greet(cn *conn, token string) (wire.WelcomeBody, error) {
 
 // closeError gives the typed error of a connection that ended.
 func closeError(op string, err error) error {
-	var ce *websocket.CloseError
-	if errors.As(err, &ce) {
+	if ce, ok := errors.AsType[*websocket.CloseError](err); ok {
 		if code, ok := wire.CodeOfClose(ce.Code); ok {
 			return chat.E(op, code, "the node closed the connection", err)
 		}
@@ -184,7 +183,7 @@ func replyError(op string, r *wire.Reply) *chat.Error {
 
 // serve makes cn the client's connection and returns why it broke.
 func (c *Client) serve(ctx context.Context, cn *conn) error {
-	stop := context.AfterFunc(ctx, func() { cn.kill(contextError("client", ctx)) })
+	stop := context.AfterFunc(ctx, func() { cn.kill(contextError(ctx, "client")) })
 	defer stop()
 	c.attach(cn)
 	written := make(chan struct{})
@@ -311,7 +310,7 @@ func (c *Client) readFrame(cn *conn) error {
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if err == io.EOF { //nolint:errorlint // the reader gives it bare
+		if err == io.EOF { // the reader gives it bare
 			break
 		}
 		if err != nil {

@@ -86,7 +86,7 @@ func (c *Client) Send(ctx context.Context, m Message) (chat.Ack, error) {
 		return a.ack, a.err
 	case <-ctx.Done():
 		if c.abandon(ref) {
-			return chat.Ack{}, contextError("send", ctx)
+			return chat.Ack{}, contextError(ctx, "send")
 		}
 		a := <-got // it was answered meanwhile
 		return a.ack, a.err
@@ -127,7 +127,7 @@ func (c *Client) enqueue(ctx context.Context, m *Message, done func(chat.Ack, er
 		case <-room:
 		case <-ctx.Done():
 			c.forgetWaiter(room)
-			return 0, contextError("send", ctx)
+			return 0, contextError(ctx, "send")
 		}
 		now = time.Now()
 		c.mu.Lock()
@@ -193,9 +193,9 @@ func (c *Client) dropOp(o *op) {
 }
 
 // contextError says that the caller's context ended.
-func contextError(op string, ctx context.Context) error {
+func contextError(ctx context.Context, op string) error {
 	code := chat.Canceled
-	if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // Err gives exactly this value
+	if ctx.Err() == context.DeadlineExceeded {
 		code = chat.Timeout
 	}
 	return chat.E(op, code, "no answer before the caller's context ended; it may have been done", context.Cause(ctx))

@@ -240,7 +240,8 @@ func (p *peer) page(req *wire.Request, c *conversation, conv chat.ConvID) {
 	if limit == 0 {
 		limit = chat.PageEntriesMax
 	}
-	from, to := 0, len(c.entries)
+	var from int
+	to := len(c.entries)
 	switch req.Page {
 	case wire.After:
 		from = min(int(req.At), len(c.entries))

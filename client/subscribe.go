@@ -270,7 +270,7 @@ func (s *Subscription) Next(ctx context.Context) (chat.Entry, error) {
 		select {
 		case <-s.changed:
 		case <-ctx.Done():
-			return chat.Entry{}, contextError("subscription", ctx)
+			return chat.Entry{}, contextError(ctx, "subscription")
 		}
 	}
 }
@@ -332,7 +332,7 @@ func (s *Subscription) Ready(ctx context.Context) error {
 		select {
 		case <-s.changed:
 		case <-ctx.Done():
-			return contextError("subscribe", ctx)
+			return contextError(ctx, "subscribe")
 		}
 	}
 }

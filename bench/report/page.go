@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot/vg/draw"
@@ -73,10 +74,8 @@ func Write(w io.Writer, title string, results []bench.Result, dir string) error 
 }
 
 func once(all []string, s string) []string {
-	for _, a := range all {
-		if a == s {
-			return all
-		}
+	if slices.Contains(all, s) {
+		return all
 	}
 	return append(all, s)
 }

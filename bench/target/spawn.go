@@ -169,7 +169,46 @@ func (t *Target) boot(ctx context.Context) error {
 			return err
 		}
 	}
-	return t.WaitHealthy(ctx)
+	if err := t.WaitHealthy(ctx); err != nil {
+		return err
+	}
+	t.waitSpread(ctx)
+	return nil
+}
+
+// spreadWait is how long leaders may take to be spread evenly. A cluster where
+// they are not is measured as it is.
+const spreadWait = 20 * time.Second
+
+// waitSpread waits until no node leads two groups more than another.
+func (t *Target) waitSpread(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, spreadWait)
+	defer cancel()
+	for {
+		s, err := t.Status(ctx, t.Nodes[0])
+		if err == nil && spread(s, len(t.Nodes)) <= 1 || pause(ctx, 100*time.Millisecond) != nil {
+			return
+		}
+	}
+}
+
+// spread is the difference of the most and the fewest conversation groups that
+// a node leads.
+func spread(s Status, nodes int) int {
+	led := make(map[string]int)
+	for _, g := range s.Groups {
+		if g.Group != 0 {
+			led[g.Leader]++
+		}
+	}
+	least, most := len(s.Groups), 0
+	for _, n := range led {
+		least, most = min(least, n), max(most, n)
+	}
+	if len(led) < nodes {
+		least = 0
+	}
+	return most - least
 }
 
 // WaitReady waits until a node serves.

@@ -97,7 +97,7 @@ func deviceWritten(dir string) int64 {
 	if !ok {
 		return 0
 	}
-	dev := uint64(st.Dev)
+	dev := uint64(st.Dev) //nolint:unconvert // its type differs between systems
 	major, minor := dev>>8&0xfff, dev&0xff|dev>>12&0xfff00
 	f, err := os.Open("/proc/diskstats")
 	if err != nil {

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,8 +95,8 @@ func (c *common) target(ctx context.Context, a *app) (*target.Target, error) {
 
 // env gives a variable of the environment that the process was given.
 func (a *app) env(name string) string {
-	for i := len(a.environ) - 1; i >= 0; i-- {
-		if k, v, ok := strings.Cut(a.environ[i], "="); ok && k == name {
+	for _, entry := range slices.Backward(a.environ) {
+		if k, v, ok := strings.Cut(entry, "="); ok && k == name {
 			return v
 		}
 	}
@@ -108,7 +108,7 @@ func (c *common) with(ctx context.Context, a *app, work func(context.Context, *b
 	if c.seed == 0 {
 		c.seed = rand.Uint64() >> 11 // so that any JSON reader keeps all its digits
 	}
-	var out io.Writer = a.stdout
+	out := a.stdout
 	if c.out != "" {
 		f, err := os.OpenFile(c.out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		if err != nil {

@@ -56,7 +56,7 @@ func writeReport(out, title, plots string, results []bench.Result) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // is gone when all went well
+	defer func() { _ = os.Remove(f.Name()) }() // is gone when all went well
 	err = errors.Join(report.Write(f, title, results, plots), f.Chmod(0o644), f.Close())
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func (a *app) chatCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		conv := chat.ConvID(args[0])
 		if err := createIfAbsent(cmd, c, conv, members); err != nil {
 			return err

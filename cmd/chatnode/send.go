@@ -55,7 +55,7 @@ With --id the message has a given UUID: however often the command is repeated, i
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		if create && to == "" {
 			if err := createIfAbsent(cmd, c, m.Conv, members); err != nil {
 				return err

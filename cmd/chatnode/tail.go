@@ -30,7 +30,7 @@ func (a *app) tailCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		p := printer{w: a.stdout, json: asJSON}
 		conv := chat.ConvID(args[0])
 		start := chat.Seq(from)

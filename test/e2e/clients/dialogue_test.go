@@ -110,6 +110,7 @@ func scene(i int) chat.ConvID { return chat.ConvID(fmt.Sprintf("scene-%02d", i))
 // tell says a scene line by line: each waits for the one before, since another
 // speaker says it.
 func tell(t *testing.T, speakers map[string]*client.Client, members []chat.Change, conv chat.ConvID, lines []line) {
+	t.Helper()
 	first := speakers["mei"]
 	var others []chat.Change
 	for _, m := range members {

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Makes every figure of docs/performance.md: about twenty minutes on a quiet
+# machine. Results go to the directory given (default: results) as JSON lines,
+# with one page that draws them. Comparison with peers needs their binaries:
+# JETSTREAM=… ETCD=… bench/measure.sh
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-results}
+mkdir -p "$out" bin
+go build -o bin/ ./cmd/chatnode ./cmd/chatbench
+run() { # NAME WORKLOAD FLAGS…
+	name=$1
+	shift
+	echo "chatbench $*" >&2
+	bin/chatbench "$@" --spawn 3 --out "$out/$name.jsonl"
+}
+
+run throughput throughput --outstanding 1,16,64,256,1024,2048 --duration 10s
+run conversations throughput --outstanding 256,1024 --conversations 1 --duration 10s
+run conversations throughput --outstanding 256,1024 --zipf 1.2 --duration 10s
+for payload in 100 300 8KB 400KB; do
+	run payload throughput --outstanding 64 --payload $payload --duration 10s
+done
+run mixed throughput --outstanding 16,256 --reads 0.5 --duration 10s
+run pages throughput --outstanding 16 --reads 1 --duration 10s
+for groups in 1 4 16 64; do
+	run groups throughput --outstanding 1024 --groups $groups --duration 10s
+done
+run latency latency --share 0.25,0.5,0.8 --duration 20s
+run failover failover --fault kill,pause,stop,transfer --repetitions 20
+run failover failover --fault rolling --repetitions 5
+run fanout fanout --subscribers 100,1000,10000 --duration 20s
+run connections connections --connections 1000,10000 --duration 20s
+if [ -n "${JETSTREAM:-}" ] && [ -n "${ETCD:-}" ]; then
+	go build -C bench/peers -o ../../bin/peerbench .
+	bin/chatbench compare --jetstream "$JETSTREAM" --etcd "$ETCD" --peerbench bin/peerbench --turns 5 \
+		--out "$out/compare.jsonl" >"$out/compare.txt"
+fi
+bin/chatbench report "$out"/*.jsonl -o "$out/report.html" --plots "$out/plots"
