@@ -118,9 +118,6 @@ var owners = []struct {
 
 func TestLibrariesHaveOneOwner(t *testing.T) {
 	for _, p := range packages(t) {
-		if within(p.rel(), "internal/deps") {
-			continue
-		}
 		for _, imp := range p.Imports {
 			for _, o := range owners {
 				if within(imp, o.library) || strings.HasPrefix(imp, o.library+"/v") {

@@ -1,0 +1,264 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/shard"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func valid(t *testing.T) Config {
+	t.Helper()
+	c := Default()
+	c.NodeID, c.DataDir = "n1", filepath.Join(t.TempDir(), "n1")
+	c.Listen = Listen{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", Debug: "127.0.0.1:0"}
+	c.Auth.Secret = strings.Repeat("s", 32)
+	c.Storage.ReserveBytes = 1 << 20
+	return c
+}
+
+func TestValidateNamesEveryFault(t *testing.T) {
+	tests := []struct {
+		key    string
+		change func(*Config)
+	}{
+		{"node_id", func(c *Config) { c.NodeID = "no spaces" }},
+		{"data_dir", func(c *Config) { c.DataDir = "" }},
+		{"listen.client", func(c *Config) { c.Listen.Client = "7400" }},
+		{"listen.peer", func(c *Config) { c.Listen.Peer = "127.0.0.1:http" }},
+		{"listen.client: 0.0.0.0:1 is reachable", func(c *Config) { c.Listen.Client = "0.0.0.0:1" }},
+		{"listen.peer: :1 is reachable", func(c *Config) { c.Listen.Peer = ":1" }},
+		{"listen.debug", func(c *Config) { c.Listen.Debug = "10.0.0.1:1"; c.Insecure = true }},
+		{"advertise.peer", func(c *Config) { c.Advertise.Peer = "example.org:0" }},
+		{"tls.client_cert", func(c *Config) { c.TLS.ClientCert = "x" }},
+		{"tls.peer_cert", func(c *Config) { c.TLS.PeerCert = "x" }},
+		{"storage.log", func(c *Config) { c.Storage.Log = "paper" }},
+		{"storage.cache_bytes", func(c *Config) { c.Storage.CacheBytes = 1 }},
+		{"raft.election_timeout", func(c *Config) { c.Raft.ElectionTimeout = time.Millisecond }},
+		{"cluster.groups", func(c *Config) { c.Cluster.Groups = 257 }},
+		{"cluster.replicas", func(c *Config) { c.Cluster.Replicas = 2 }},
+		{"log.level", func(c *Config) { c.Log.Level = "loud" }},
+		{"memory.gc_percent", func(c *Config) { c.Memory.GCPercent = 1 }},
+		{"stop_after", func(c *Config) { c.StopAfter = 0 }},
+	}
+	all := valid(t)
+	if err := all.Validate(); err != nil {
+		t.Fatalf("a valid configuration: %v", err)
+	}
+	for _, tt := range tests {
+		c := valid(t)
+		tt.change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), tt.key) {
+			t.Errorf("Validate = %v, want an error about %s", err, tt.key)
+		}
+	}
+	all.Storage.Log, all.Cluster.Groups = "", 0
+	if err := all.Validate(); !strings.Contains(err.Error(), "storage.log") || !strings.Contains(err.Error(), "cluster.groups") {
+		t.Errorf("Validate = %v, want both faults", err)
+	}
+}
+
+func status(id shard.NodeID, groups ...shard.GroupStatus) answer {
+	return answer{status: shard.NodeStatus{Node: id, Version: "v", Groups: groups}}
+}
+
+func testMap(t *testing.T, nodes ...shard.NodeID) *shard.Map {
+	t.Helper()
+	m := shard.Map{Cluster: "c", Epoch: 7, Groups: []shard.Group{
+		{ID: 0, Epoch: 1, Replicas: nodes}, {ID: 1, Epoch: 1, Replicas: nodes},
+	}}
+	for _, id := range nodes {
+		m.Nodes = append(m.Nodes, shard.Node{ID: id, Client: "h:1", Peer: "h:2", State: shard.Active})
+	}
+	out, err := shard.New(m, shard.Spread(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestMergeJudgesHealth(t *testing.T) {
+	leads := func(g shard.GroupID, voters ...shard.NodeID) shard.GroupStatus {
+		return shard.GroupStatus{Group: g, Leads: true, State: "leader", Term: 4, Last: 10, Commit: 10, Applied: 10, Voters: voters}
+	}
+	follows := func(g shard.GroupID, applied uint64) shard.GroupStatus {
+		return shard.GroupStatus{Group: g, State: "follower", Term: 4, Last: 10, Commit: 9, Applied: applied}
+	}
+	stale := leads(1, "a", "b", "c")
+	stale.Term = 3 // was deposed and does not know yet
+	down := answer{err: errors.New("no answer")}
+	three := testMap(t, "a", "b", "c")
+	tests := []struct {
+		name    string
+		m       *shard.Map
+		answers map[shard.NodeID]answer
+		want    Health
+		leader  shard.NodeID // of group 1
+		lag     uint64       // of the last replica of group 1
+	}{
+		{"all well", three, map[shard.NodeID]answer{
+			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
+			"b": status("b", follows(0, 10), leads(1, "a", "b", "c")),
+			"c": status("c", follows(0, 10), follows(1, 6)),
+		}, Healthy, "b", 4},
+		{"two leaders, the later term counts", three, map[shard.NodeID]answer{
+			"a": status("a", leads(0, "a", "b", "c"), stale),
+			"b": status("b", follows(0, 10), leads(1, "a", "b", "c")),
+			"c": status("c", follows(0, 10), follows(1, 10)),
+		}, Healthy, "b", 0},
+		{"a node is down", three, map[shard.NodeID]answer{
+			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
+			"b": status("b", follows(0, 10), leads(1, "a", "b", "c")),
+			"c": down,
+		}, Degraded, "b", 0},
+		{"a replica does not vote yet", three, map[shard.NodeID]answer{
+			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
+			"b": status("b", follows(0, 10), leads(1, "a", "b")),
+			"c": status("c", follows(0, 10), follows(1, 10)),
+		}, Degraded, "b", 0},
+		{"no leader", three, map[shard.NodeID]answer{
+			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)), "b": down, "c": down,
+		}, Down, "", 0},
+		{"two nodes have one voter", testMap(t, "a", "b"), map[shard.NodeID]answer{
+			"a": status("a", leads(0, "a"), leads(1, "a")), "b": status("b", follows(0, 10), follows(1, 10)),
+		}, Healthy, "a", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := merge(tt.m, "a", 3, tt.answers)
+			if r.Health != tt.want || r.Groups[1].Leader != tt.leader {
+				t.Errorf("health %s with leader %q, want %s with %q (%v)", r.Health, r.Groups[1].Leader, tt.want, tt.leader, r.Reasons)
+			}
+			last := r.Groups[1].Replicas[len(r.Groups[1].Replicas)-1]
+			if last.Lag != tt.lag {
+				t.Errorf("lag of %s = %d, want %d", last.Node, last.Lag, tt.lag)
+			}
+			if r.Groups[1].Slots != shard.Slots {
+				t.Errorf("slots = %d", r.Groups[1].Slots)
+			}
+		})
+	}
+}
+
+func TestIncarnationStays(t *testing.T) {
+	dir := t.TempDir()
+	one, err := incarnation(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := incarnation(dir)
+	if err != nil || one != two {
+		t.Errorf("second call: %x, %v, want %x", two, err, one)
+	}
+	other, err := incarnation(t.TempDir())
+	if err != nil || other == one {
+		t.Errorf("another directory has the same incarnation (%v)", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, incarnationFile), []byte("zz"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := incarnation(dir); chat.CodeOf(err) != chat.Corrupt {
+		t.Errorf("a damaged file: %v, want corrupt", err)
+	}
+}
+
+// TestStartsAndStops runs a node in this process, twice on one directory, and
+// leaves nothing behind.
+func TestStartsAndStops(t *testing.T) {
+	for _, kind := range []string{"segment", "pebble", "bolt"} {
+		t.Run(kind, func(t *testing.T) {
+			c := valid(t)
+			c.Storage.Log, c.Cluster.Groups, c.Cluster.Replicas = kind, 2, 1
+			var cluster string
+			for range 2 {
+				n := start(t, c)
+				if cluster != "" && n.cluster() != cluster {
+					t.Errorf("the second start is in cluster %s, want %s", n.cluster(), cluster)
+				}
+				cluster = n.cluster()
+				if _, err := os.Stat(filepath.Join(c.DataDir, RunFile)); err != nil {
+					t.Error(err)
+				}
+				if err := n.Stop(t.Context()); err != nil {
+					t.Errorf("stop: %v", err)
+				}
+				if _, err := os.Stat(filepath.Join(c.DataDir, RunFile)); err == nil {
+					t.Error("the run file is left")
+				}
+			}
+			report, err := Check(t.Context(), c.DataDir, "")
+			if err != nil || !report.Sound || len(report.Groups) != 3 {
+				t.Errorf("check: %+v, %v", report, err)
+			}
+		})
+	}
+}
+
+func start(t *testing.T, c Config) *Node {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n, err := New(ctx, c, Start{Bootstrap: true}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestUnfinishedBootstrapGoesOn starts on a directory whose first start ended
+// before the cluster was made.
+func TestUnfinishedBootstrapGoesOn(t *testing.T) {
+	c := valid(t)
+	c.Cluster.Replicas = 1
+	plan := pending{Cluster: "c-planned", Groups: 3, Token: strings.Repeat("t", 32)}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := writePending(c.DataDir, plan); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, c)
+	defer func() {
+		if err := n.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if n.cluster() != plan.Cluster || n.JoinToken() != plan.Token || len(n.router.Map().Groups) != 4 {
+		t.Errorf("cluster %s with %d groups, want what was planned", n.cluster(), len(n.router.Map().Groups))
+	}
+	if _, unfinished, err := readPending(c.DataDir); unfinished || err != nil {
+		t.Errorf("the plan is still there (%v)", err)
+	}
+}
+
+func TestFailedStartLeavesNothing(t *testing.T) {
+	c := valid(t)
+	_, err := New(t.Context(), c, Start{}, slog.New(slog.DiscardHandler))
+	if chat.CodeOf(err) != chat.Invalid || !strings.Contains(err.Error(), "--bootstrap") {
+		t.Fatalf("New = %v, want an error that names --bootstrap", err)
+	}
+	left, err := os.ReadDir(c.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range left {
+		names = append(names, f.Name())
+	}
+	if !slices.Equal(names, []string{"LOCK"}) {
+		t.Errorf("left behind: %v", cmp.Diff([]string{"LOCK"}, names))
+	}
+}
