@@ -456,6 +456,11 @@ func (p *probes) rolling(ctx context.Context) error {
 		if err := p.whole(ctx, n); err != nil {
 			return err
 		}
+		// Its own client must be back before it is used again: the time that a
+		// client takes to come back is not the cluster's.
+		if _, err := p.clients[i].Ping(ctx); err != nil {
+			return err
+		}
 	}
 	return p.recovered(ctx, time.Now().Add(settled))
 }
