@@ -19,9 +19,9 @@ import (
 
 // How a joining node asks.
 const (
-	joinPauseMin = 100 * time.Millisecond
-	joinPauseMax = 2 * time.Second
-	foundTimeout = 30 * time.Second
+	joinPauseLeast = 100 * time.Millisecond
+	joinPauseMost  = 2 * time.Second
+	foundTimeout   = 30 * time.Second
 )
 
 // belong finds out which cluster this node is part of. A directory that has an
@@ -128,7 +128,7 @@ func (n *Node) sameCluster(ctx context.Context, cluster string, conf *tls.Config
 func (n *Node) askPeers(ctx context.Context, dial peer.Dialer, j peer.Join) (*shard.Map, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Cluster.JoinTimeout)
 	defer cancel()
-	pause := joinPauseMin
+	pause := joinPauseLeast
 	for {
 		var last error
 		for _, addr := range n.how.JoinPeers {
@@ -149,7 +149,7 @@ func (n *Node) askPeers(ctx context.Context, dial peer.Dialer, j peer.Join) (*sh
 			return nil, fmt.Errorf("%w (given up after %v; are these peer addresses of a running cluster?)", last, n.cfg.Cluster.JoinTimeout)
 		case <-wait.C:
 		}
-		pause = min(2*pause, joinPauseMax)
+		pause = min(2*pause, joinPauseMost)
 	}
 }
 

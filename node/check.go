@@ -138,7 +138,7 @@ func (c *CheckGroup) look(logs store.Log, state *store.State, dir *store.Dir) er
 		if err != nil {
 			return err
 		}
-		c.Conversations, c.Entries = int(verified.Conversations), int(verified.Entries)
+		c.Conversations, c.Entries = verified.Conversations, int(verified.Entries)
 	}
 	hash, err := machine.Fingerprint(v)
 	if err != nil {

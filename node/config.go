@@ -95,7 +95,6 @@ type Memory struct {
 const (
 	GroupsMax   = 256
 	ReplicasMax = 7
-	SecretMin   = 32 // bytes; an HS256 key shorter than its hash is guessable
 )
 
 // Default is a configuration that starts on loopback once it has a data

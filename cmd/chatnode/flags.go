@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,8 +105,8 @@ func (a *app) configFiles() []string {
 
 // env gives a variable of the environment that the process was given.
 func (a *app) env(name string) string {
-	for i := len(a.environ) - 1; i >= 0; i-- {
-		if k, v, ok := strings.Cut(a.environ[i], "="); ok && k == name {
+	for _, line := range slices.Backward(a.environ) {
+		if k, v, ok := strings.Cut(line, "="); ok && k == name {
 			return v
 		}
 	}

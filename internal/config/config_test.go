@@ -95,7 +95,7 @@ func TestRefusals(t *testing.T) {
 		src  Source
 		want string // part of the error
 	}{
-		{"a typo in the file", Source{File: write(t, "c.yaml", "log:\n  levle: debug\n")}, "levle"},
+		{"a typo in the file", Source{File: write(t, "c.yaml", "log:\n  lefel: debug\n")}, "lefel"},
 		{"a file that is not there", Source{File: filepath.Join(t.TempDir(), "none.yaml")}, "no such file"},
 		{"a file of another kind", Source{File: write(t, "c.ini", "x")}, "ending"},
 		{"broken yaml", Source{File: write(t, "c.yaml", ":\n- [")}, "c.yaml"},

@@ -41,11 +41,11 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 // Binary gives the path of the binary under test, built once per process.
-func Binary(t testing.TB) string {
-	t.Helper()
+func Binary(tb testing.TB) string {
+	tb.Helper()
 	bin, err := build()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return bin
 }

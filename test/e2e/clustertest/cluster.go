@@ -56,37 +56,37 @@ type Cluster struct {
 
 // Start bootstraps a node, joins the others, and waits until every group has
 // all its replicas and a leader.
-func Start(t testing.TB, cfg Config) *Cluster {
-	t.Helper()
-	c := New(t, cfg)
+func Start(tb testing.TB, cfg Config) *Cluster {
+	tb.Helper()
+	c := New(tb, cfg)
 	for i := range max(1, cfg.Nodes) {
-		n := c.Add(t)
-		n.Launch(t)
+		n := c.Add(tb)
+		n.Launch(tb)
 		if i == 0 {
-			n.WaitReady(t)
+			n.WaitReady(tb)
 		}
 	}
 	for _, n := range c.Nodes {
-		n.WaitReady(t)
+		n.WaitReady(tb)
 	}
-	c.WaitHealthy(t)
+	c.WaitHealthy(tb)
 	return c
 }
 
 // New makes a cluster without nodes.
-func New(t testing.TB, cfg Config) *Cluster {
-	t.Helper()
+func New(tb testing.TB, cfg Config) *Cluster {
+	tb.Helper()
 	scheme, err := auth.NewHS256([]byte(Secret), "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c := &Cluster{cfg: cfg, dir: cfg.Dir, scheme: scheme, http: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
 	if c.dir == "" {
-		c.dir = t.TempDir()
+		c.dir = tb.TempDir()
 	}
-	writeFile(t, c.SecretFile(), Secret)
-	writeFile(t, c.TokenFile(), JoinToken)
-	t.Cleanup(func() { c.end(t) })
+	writeFile(tb, c.SecretFile(), Secret)
+	writeFile(tb, c.TokenFile(), JoinToken)
+	tb.Cleanup(func() { c.end(tb) })
 	return c
 }
 
@@ -98,8 +98,8 @@ func (c *Cluster) TokenFile() string { return filepath.Join(c.dir, "join-token")
 
 // Add makes one more node, which is not started yet: the first one will
 // bootstrap, the others will join it.
-func (c *Cluster) Add(t testing.TB) *Node {
-	t.Helper()
+func (c *Cluster) Add(tb testing.TB) *Node {
+	tb.Helper()
 	i := len(c.Nodes)
 	n := &Node{ID: label(i), cluster: c}
 	n.Dir = filepath.Join(c.dir, n.ID)
@@ -107,7 +107,7 @@ func (c *Cluster) Add(t testing.TB) *Node {
 	if c.cfg.Listen != nil {
 		n.Client, n.Peer, n.Debug = c.cfg.Listen(i)
 	} else {
-		n.Client, n.Peer, n.Debug = Addr(t), Addr(t), Addr(t)
+		n.Client, n.Peer, n.Debug = Addr(tb), Addr(tb), Addr(tb)
 	}
 	n.args = []string{"start", "--bootstrap"}
 	if i > 0 {
@@ -132,30 +132,30 @@ func (c *Cluster) Add(t testing.TB) *Node {
 
 // AddWith makes a node that is started by a command of its own, with addresses
 // and a directory and without the cluster's secret.
-func (c *Cluster) AddWith(t testing.TB, command ...string) *Node {
-	t.Helper()
-	n := c.Add(t)
+func (c *Cluster) AddWith(tb testing.TB, command ...string) *Node {
+	tb.Helper()
+	n := c.Add(tb)
 	n.args = append(command, "--data-dir", n.Dir, "--listen-client", n.Client, "--listen-peer", n.Peer)
 	return n
 }
 
 // Token makes a token for a user.
-func (c *Cluster) Token(t testing.TB, user string) string {
-	t.Helper()
-	return c.mint(t, auth.Principal{User: chat.UserID(user)})
+func (c *Cluster) Token(tb testing.TB, user string) string {
+	tb.Helper()
+	return c.mint(tb, auth.Principal{User: chat.UserID(user)})
 }
 
 // AdminToken makes a token for the control routes.
-func (c *Cluster) AdminToken(t testing.TB) string {
-	t.Helper()
-	return c.mint(t, auth.Principal{User: "operator", Admin: true})
+func (c *Cluster) AdminToken(tb testing.TB) string {
+	tb.Helper()
+	return c.mint(tb, auth.Principal{User: "operator", Admin: true})
 }
 
-func (c *Cluster) mint(t testing.TB, p auth.Principal) string {
-	t.Helper()
+func (c *Cluster) mint(tb testing.TB, p auth.Principal) string {
+	tb.Helper()
 	token, err := c.scheme.Mint(p, time.Now(), time.Hour)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return token
 }
@@ -170,10 +170,10 @@ func (c *Cluster) Addrs() []string {
 }
 
 // Report asks a node how the cluster is.
-func (c *Cluster) Report(t testing.TB, from *Node) (node.ClusterReport, error) {
-	t.Helper()
+func (c *Cluster) Report(tb testing.TB, from *Node) (node.ClusterReport, error) {
+	tb.Helper()
 	var r node.ClusterReport
-	b, err := c.Get(from.URL()+"/v1/admin/status", c.AdminToken(t))
+	b, err := c.Get(from.URL()+"/v1/admin/status", c.AdminToken(tb))
 	if err != nil {
 		return r, err
 	}
@@ -211,14 +211,14 @@ func (c *Cluster) probe(url string) error {
 
 // WaitHealthy waits until every running node says that the whole cluster is
 // healthy and has as many nodes as run.
-func (c *Cluster) WaitHealthy(t testing.TB) {
-	t.Helper()
+func (c *Cluster) WaitHealthy(tb testing.TB) {
+	tb.Helper()
 	for _, n := range c.Nodes {
 		if n.PID() == 0 {
 			continue
 		}
-		Until(t, "cluster healthy, asked "+n.ID, func() error {
-			r, err := c.Report(t, n)
+		Until(tb, "cluster healthy, asked "+n.ID, func() error {
+			r, err := c.Report(tb, n)
 			if err != nil {
 				return err
 			}
@@ -231,15 +231,15 @@ func (c *Cluster) WaitHealthy(t testing.TB) {
 }
 
 // Leader gives the running node that leads a group.
-func (c *Cluster) Leader(t testing.TB, group shard.GroupID) *Node {
-	t.Helper()
+func (c *Cluster) Leader(tb testing.TB, group shard.GroupID) *Node {
+	tb.Helper()
 	var leader *Node
-	Until(t, fmt.Sprintf("leader of group %d", group), func() error {
+	Until(tb, fmt.Sprintf("leader of group %d", group), func() error {
 		for _, from := range c.Nodes {
 			if from.PID() == 0 {
 				continue
 			}
-			r, err := c.Report(t, from)
+			r, err := c.Report(tb, from)
 			if err != nil || int(group) >= len(r.Groups) {
 				continue
 			}
@@ -262,22 +262,22 @@ func (c *Cluster) byID(id string) *Node {
 }
 
 // end reaps all processes and shows or keeps what a failed test needs.
-func (c *Cluster) end(t testing.TB) {
+func (c *Cluster) end(tb testing.TB) {
 	for _, n := range c.Nodes {
 		n.reap()
 	}
-	if !t.Failed() {
+	if !tb.Failed() {
 		return
 	}
 	for _, n := range c.Nodes {
-		t.Logf("last lines of %s:\n%s", n.ID, n.Tail(30))
+		tb.Logf("last lines of %s:\n%s", n.ID, n.Tail(30))
 	}
 	if keep := os.Getenv(KeepEnv); keep != "" {
-		to := filepath.Join(keep, filepath.Base(t.Name())+time.Now().Format("-150405"))
+		to := filepath.Join(keep, filepath.Base(tb.Name())+time.Now().Format("-150405"))
 		if err := os.CopyFS(to, os.DirFS(c.dir)); err != nil {
-			t.Logf("keep: %v", err)
+			tb.Logf("keep: %v", err)
 			return
 		}
-		t.Logf("kept in %s", to)
+		tb.Logf("kept in %s", to)
 	}
 }

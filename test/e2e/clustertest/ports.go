@@ -29,8 +29,8 @@ var held struct {
 
 // Port gives a free port of loopback that no other test is given while this
 // process lives.
-func Port(t testing.TB) int {
-	t.Helper()
+func Port(tb testing.TB) int {
+	tb.Helper()
 	held.Lock()
 	defer held.Unlock()
 	if held.files == nil {
@@ -38,7 +38,7 @@ func Port(t testing.TB) int {
 	}
 	dir := filepath.Join(os.TempDir(), "chatnode-test-ports")
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for range portTries {
 		port := portMin + rand.IntN(portMax-portMin)
@@ -56,14 +56,14 @@ func Port(t testing.TB) int {
 		held.files[port] = f
 		return port
 	}
-	t.Fatalf("no free port between %d and %d", portMin, portMax)
+	tb.Fatalf("no free port between %d and %d", portMin, portMax)
 	return 0
 }
 
 // Addr gives a free address of loopback.
-func Addr(t testing.TB) string {
-	t.Helper()
-	return fmt.Sprintf("127.0.0.1:%d", Port(t))
+func Addr(tb testing.TB) string {
+	tb.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", Port(tb))
 }
 
 func free(port int) bool {

@@ -51,22 +51,22 @@ func (n *Node) PID() int {
 
 // Launch starts the process with the arguments of the node's first start, or
 // as a plain member once it has been one, and does not wait for it to be ready.
-func (n *Node) Launch(t testing.TB, extra ...string) {
-	t.Helper()
+func (n *Node) Launch(tb testing.TB, extra ...string) {
+	tb.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc != nil && !ended(n.proc) {
-		t.Fatalf("%s runs already", n.ID)
+		tb.Fatalf("%s runs already", n.ID)
 	}
 	args := append(append([]string(nil), n.args...), extra...)
 	if wrap := n.cluster.cfg.Wrap; wrap != nil {
-		args = append(wrap(n), append([]string{Binary(t)}, args...)...)
+		args = append(wrap(n), append([]string{Binary(tb)}, args...)...)
 	} else {
-		args = append([]string{Binary(t)}, args...)
+		args = append([]string{Binary(tb)}, args...)
 	}
 	out, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer out.Close()
 	cmd := exec.Command(args[0], args[1:]...)
@@ -74,7 +74,7 @@ func (n *Node) Launch(t testing.TB, extra ...string) {
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = procAttr()
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", n.ID, err)
+		tb.Fatalf("start %s: %v", n.ID, err)
 	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	n.proc = p
@@ -86,58 +86,58 @@ func (n *Node) Launch(t testing.TB, extra ...string) {
 }
 
 // Start launches the node and waits until it is ready.
-func (n *Node) Start(t testing.TB, extra ...string) {
-	t.Helper()
-	n.Launch(t, extra...)
-	n.WaitReady(t)
+func (n *Node) Start(tb testing.TB, extra ...string) {
+	tb.Helper()
+	n.Launch(tb, extra...)
+	n.WaitReady(tb)
 }
 
 // WaitReady waits until the node says that it can serve.
-func (n *Node) WaitReady(t testing.TB) {
-	t.Helper()
-	Until(t, n.ID+" ready", func() error {
+func (n *Node) WaitReady(tb testing.TB) {
+	tb.Helper()
+	Until(tb, n.ID+" ready", func() error {
 		if n.PID() == 0 {
-			t.Fatalf("%s ended before it was ready:\n%s", n.ID, n.Tail(40))
+			tb.Fatalf("%s ended before it was ready:\n%s", n.ID, n.Tail(40))
 		}
 		return n.cluster.probe(n.URL() + "/readyz")
 	})
 }
 
 // Signal sends a signal to the running process.
-func (n *Node) Signal(t testing.TB, s os.Signal) {
-	t.Helper()
+func (n *Node) Signal(tb testing.TB, s os.Signal) {
+	tb.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc == nil {
-		t.Fatalf("%s does not run", n.ID)
+		tb.Fatalf("%s does not run", n.ID)
 	}
 	if err := n.proc.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Fatalf("signal %v to %s: %v", s, n.ID, err)
+		tb.Fatalf("signal %v to %s: %v", s, n.ID, err)
 	}
 }
 
 // Kill ends the process as a crash would and waits for its end.
-func (n *Node) Kill(t testing.TB) {
-	t.Helper()
-	n.Signal(t, syscall.SIGKILL)
-	n.Wait(t)
+func (n *Node) Kill(tb testing.TB) {
+	tb.Helper()
+	n.Signal(tb, syscall.SIGKILL)
+	n.Wait(tb)
 }
 
 // Stop asks the process to stop gracefully and gives its exit code.
-func (n *Node) Stop(t testing.TB) int {
-	t.Helper()
-	n.Signal(t, syscall.SIGTERM)
-	return n.Wait(t)
+func (n *Node) Stop(tb testing.TB) int {
+	tb.Helper()
+	n.Signal(tb, syscall.SIGTERM)
+	return n.Wait(tb)
 }
 
 // Wait waits for the end of the process and gives its exit code, -1 when a
 // signal ended it.
-func (n *Node) Wait(t testing.TB) int {
-	t.Helper()
+func (n *Node) Wait(tb testing.TB) int {
+	tb.Helper()
 	n.mu.Lock()
 	p := n.proc
 	n.mu.Unlock()
-	Until(t, n.ID+" ends", func() error {
+	Until(tb, n.ID+" ends", func() error {
 		if !ended(p) {
 			return errors.New("it still runs")
 		}
@@ -184,18 +184,18 @@ func (n *Node) reap() {
 
 // Run runs a command of the binary to its end, with nothing of the machine's
 // settings, and gives its output and exit code.
-func Run(t testing.TB, args ...string) (stdout, stderr string, code int) {
-	t.Helper()
-	cmd := exec.Command(Binary(t), args...)
+func Run(tb testing.TB, args ...string) (stdout, stderr string, code int) {
+	tb.Helper()
+	cmd := exec.Command(Binary(tb), args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"HOME=" + cmd.Dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}
+	cmd.Dir = tb.TempDir()
+	cmd.Env = []string{"HOME=" + cmd.Dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + tb.TempDir()}
 	cmd.SysProcAttr = procAttr()
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("run %v: %v", args, err)
+		tb.Fatalf("run %v: %v", args, err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
@@ -207,13 +207,13 @@ func environ() []string {
 	})
 }
 
-func writeFile(t testing.TB, path, text string) string {
-	t.Helper()
+func writeFile(tb testing.TB, path, text string) string {
+	tb.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }

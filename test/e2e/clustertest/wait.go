@@ -14,10 +14,10 @@ const (
 
 // Until looks at ok until it gives nil. It fails the test when that takes
 // longer than [Patience].
-func Until(t testing.TB, what string, ok func() error) {
-	t.Helper()
+func Until(tb testing.TB, what string, ok func() error) {
+	tb.Helper()
 	if err := poll(Patience, ok); err != nil {
-		t.Fatalf("%s: not within %v: %v", what, Patience, err)
+		tb.Fatalf("%s: not within %v: %v", what, Patience, err)
 	}
 }
 

@@ -25,7 +25,7 @@ func dialogues(t *testing.T) map[string][]line {
 	}
 	all := make(map[string][]line)
 	name := ""
-	for _, l := range strings.Split(string(b), "\n") {
+	for l := range strings.SplitSeq(string(b), "\n") {
 		switch {
 		case l == "" || strings.HasPrefix(l, "#"):
 		case strings.HasPrefix(l, "= "):

@@ -85,7 +85,7 @@ func TestRefusals(t *testing.T) {
 		{"several faults at once", line("start", "--bootstrap", fresh("a14"), ports(), secret, "--groups", "999", "--replicas", "2"), 1, "cluster.replicas"},
 		{"unknown storage", line("start", "--bootstrap", fresh("a15"), ports(), secret, "--storage-log", "paper"), 1, "storage.log"},
 		{"unknown flag", line("start", "--bootstarp"), 2, "unknown flag"},
-		{"unknown command", line("strat"), 2, "unknown command"},
+		{"unknown command", line("sart"), 2, "unknown command"},
 		{"join without peer", line("join", fresh("a16")), 2, "peer"},
 		{"check of a running node", line("check", n.Dir), 1, "another process uses this data directory"},
 		{"check of nothing", line("check", filepath.Join(dir, "nothing")), 1, "no such file"},
