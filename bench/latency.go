@@ -60,8 +60,8 @@ func (w LatencyLoad) Validate() error {
 	if w.Conversations < 1 || w.Conversations > 1000 {
 		fault("conversations: %d is not within 1 and 1000", w.Conversations)
 	}
-	if w.Bytes < stampBytes || w.Bytes > chat.TextBytesMax {
-		fault("payload: %d bytes is not within %d and %d", w.Bytes, stampBytes, chat.TextBytesMax)
+	if w.Bytes < stampBytes || w.Bytes > chat.TextRunesMax {
+		fault("payload: %d bytes is not within %d and %d", w.Bytes, stampBytes, chat.TextRunesMax)
 	}
 	if w.Duration <= 0 || w.Warmup < 0 {
 		fault("duration: %v and warm-up %v must be positive", w.Duration, w.Warmup)

@@ -138,15 +138,25 @@ func (r *Run) conversations(ctx context.Context, c *client.Client, n int) ([]cha
 // textsKept is how many texts of one size a run draws its messages from.
 const textsKept = 32
 
-// texts gives messages of exactly n bytes.
+// textBytes is how many bytes a message of about n bytes has: at most as many as
+// the limit of characters allows.
+func textBytes(n int) int { return min(n, 4*chat.TextRunesMax) }
+
+// texts gives messages of textBytes(n) bytes. Those with more bytes than the
+// limit of characters have as many four-byte characters as they need.
 func texts(rnd *rand.Rand, n int) []string {
 	const letters = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789"
+	n = textBytes(n)
+	wide := max(0, (n-chat.TextRunesMax+2)/3)
 	all := make([]string, textsKept)
 	for i := range all {
 		var b strings.Builder
 		b.Grow(n)
-		for b.Len() < n {
+		for b.Len() < n-4*wide {
 			b.WriteByte(letters[rnd.IntN(len(letters))])
+		}
+		for range wide {
+			b.WriteRune(0x1F600 + rnd.Int32N(64))
 		}
 		all[i] = b.String()
 	}

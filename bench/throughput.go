@@ -133,7 +133,7 @@ func (w Throughput) Point(ctx context.Context, r *Run, convs []chat.ConvID, n in
 	l.drain(ctx)
 	res := r.result(ctx, "throughput", label, map[string]any{
 		"outstanding": n, "connections": conns, "conversations": w.Conversations, "zipf": w.Zipf,
-		"payload_bytes": w.Bytes, "reads": w.Reads, "page_limit": w.PageLimit,
+		"payload_bytes": textBytes(w.Bytes), "reads": w.Reads, "page_limit": w.PageLimit,
 	})
 	l.report(&res, window)
 	res.Series = series
