@@ -22,6 +22,8 @@ try() { # up to three times: mirrors hiccup
 
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need make make
+need gcc gcc # for the race detector
 need chromium chromium
 need nft nftables
 need iptables iptables
@@ -37,7 +39,9 @@ if ((${#missing[@]})); then
 		echo "install: ${missing[*]}"
 		try apt-get -o Acquire::Retries=3 update -q || failed=1
 		for package in "${missing[@]}"; do
-			try apt-get -o Acquire::Retries=3 install -q -y --no-install-recommends "$package" || failed=1
+			extra=()
+			[[ $package == gcc ]] && extra=(libc6-dev)
+			try apt-get -o Acquire::Retries=3 install -q -y --no-install-recommends "$package" "${extra[@]}" || failed=1
 		done
 	else
 		echo "install: missing and not installed (no root, or no apt): ${missing[*]}"
