@@ -180,7 +180,9 @@ func (c *Client) run(ctx context.Context, first chan<- error, last *lastError) {
 			return
 		}
 		next = (next + 1) % len(c.addresses)
-		pause := max(jitter(c.cfg.BackoffMin, c.cfg.BackoffMax, attempt), retryAfter(err))
+		// What the node asks for is kept to the own bound: another node may
+		// have room at once.
+		pause := max(jitter(c.cfg.BackoffMin, c.cfg.BackoffMax, attempt), min(retryAfter(err), c.cfg.BackoffMax))
 		c.log.Info("client reconnects", "err", err, "pause", pause, "attempt", attempt)
 		select {
 		case <-time.After(pause):

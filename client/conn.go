@@ -174,10 +174,13 @@ func closeError(op string, err error) error {
 	return chat.E(op, chat.Unavailable, "the connection broke", err)
 }
 
+// retryAfterMaxMS bounds what a node may ask a client to wait.
+const retryAfterMaxMS = 30_000
+
 // replyError gives the typed error that a node's frame carries.
 func replyError(op string, r *wire.Reply) *chat.Error {
 	e := chat.E(op, chat.Code(clone(string(r.Code))), clone(r.Message), nil)
-	e.RetryAfter = time.Duration(min(r.RetryAfterMS, uint64(time.Hour/time.Millisecond))) * time.Millisecond
+	e.RetryAfter = time.Duration(min(r.RetryAfterMS, retryAfterMaxMS)) * time.Millisecond
 	return e
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/client"
@@ -427,6 +428,7 @@ func FuzzNodeFrames(f *testing.F) {
 			return false
 		})
 		cfg := config()
+		cfg.SendTimeout = 100 * time.Millisecond
 		c, err := client.Dial(within(t), urls, client.StaticToken("t"), cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -436,6 +438,8 @@ func FuzzNodeFrames(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, _ = c.Send(within(t), client.Message{Conv: "c", Text: "x"}) // any outcome, but one
-		_, _ = c.History(within(t), client.Query{Conv: "c"})
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, _ = c.History(short, client.Query{Conv: "c"})
 	})
 }
