@@ -104,6 +104,10 @@ func (m *nemesis) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if len(m.failures()) > 0 { // more trouble would bury what went wrong
+			<-ctx.Done()
+			return
+		}
 		var wg sync.WaitGroup
 		for i, name := range st.faults {
 			f, _ := find(name)
@@ -213,6 +217,9 @@ func (x *env) restart(n *node) error {
 	}
 	n.excused("")
 	err := n.start(context.WithoutCancel(x.ctx), false, "")
-	x.note("%s: %s is up again (%v)", x.name, n.ID(), err)
-	return err
+	if err != nil {
+		return err
+	}
+	x.note("%s: %s is up again", x.name, n.ID())
+	return nil
 }

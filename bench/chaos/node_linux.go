@@ -121,6 +121,7 @@ func (n *node) awaitReady(ctx context.Context, p *proc.Proc, from int64) error {
 		}
 		select {
 		case <-p.Done():
+			n.kill() // it is gone; nobody else needs to report it
 			return fmt.Errorf("%s %w (%w): %s", n.ID(), errNotUp, p.Err(), lastLines(n.logFrom(from), 4))
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready in time: %s", n.ID(), lastLines(n.logFrom(from), 4))

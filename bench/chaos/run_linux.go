@@ -19,6 +19,7 @@ import (
 const (
 	setupMax     = 3 * time.Minute
 	finalMax     = 5 * time.Minute
+	brokenMax    = time.Minute
 	porcupineMax = 30 * time.Second
 )
 
@@ -167,7 +168,11 @@ func (r *running) phases(ctx context.Context) error {
 		}
 	}
 	r.m.note("final reads")
-	final, cancel := context.WithTimeout(ctx, finalMax)
+	bound := finalMax
+	if len(r.m.failures()) > 0 { // it is broken already; what can be read is read soon
+		bound = brokenMax
+	}
+	final, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	var err error
 	if r.finals, err = r.l.final(final); err != nil {
