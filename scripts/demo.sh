@@ -6,7 +6,7 @@
 #   scripts/demo.sh             run it
 #   scripts/demo.sh --record    also write docs/demo.txt and docs/demo.svg
 #
-# Environment: DIR (data/demo: emptied first), MESSAGES (20000), PORT (0: free
+# Environment: DIR (data/demo; what an earlier demo left there goes), MESSAGES (20000), PORT (0: free
 # ports). Needs bin/chatnode: make build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -49,7 +49,7 @@ main() {
 	read -r group leader < <(bin/chatnode groups | awk '$1 ~ /^[1-9]/ && $7 > 0 {print $1, $3}')
 	[[ $leader != n1 ]] || through=n2
 	CHATNODE_ADDR=$(url $through)
-	say "ann writes $messages messages through $through; each line of $dir/acks is a seq that a quorum has on disk"
+	say "ann writes $messages messages through $through; every line of $dir/acks is a seq that is on a quorum's disks"
 	printf '$ seq -f "message %%.0f" %s | bin/chatnode send demo --user ann --addr %s >>%s/acks &\n' "$messages" "$(url $through)" "$dir"
 	seq -f 'message %.0f' "$messages" | bin/chatnode send demo --user ann --addr "$(url $through)" >>"$dir/acks" &
 	local load=$!
@@ -62,8 +62,8 @@ main() {
 	say "The load has ended by itself"
 	show "wc -l <$dir/acks"
 	show "bin/chatnode groups"
-	say "The longest time between two of its entries, in ms, as the log has it"
-	show "bin/chatnode tail demo --from 2 --user ann --json | sed 's/.*\"time\":\([0-9]*\).*/\1/' | awk 'NR > 1 && \$1 - last > gap {gap = \$1 - last} {last = \$1} END {print gap}'"
+	printf '# The longest time between two of its entries, as the log has it: %s ms\n' "$(bin/chatnode tail demo --from 2 --user ann --json |
+		sed 's/.*"time":\([0-9]*\).*/\1/' | awk 'NR > 1 && $1 - last > gap {gap = $1 - last} {last = $1} END {print gap}')"
 
 	say "The killed node comes back and catches up"
 	show "scripts/cluster.sh up $dir"
@@ -78,14 +78,18 @@ main() {
 
 	say "Stop, and compare what the directories hold: equal hashes, group by group"
 	show "scripts/cluster.sh stop $dir"
-	show "bin/chatnode check $dir/n1"
-	show "for n in n1 n2 n3; do bin/chatnode check $dir/\$n | awk '\$1 == $group'; done"
+	show "bin/chatnode check $dir/n1 | cut -c1-100"
+	show "for n in n1 n2 n3; do bin/chatnode check $dir/\$n | awk '\$1 == $group' | cut -c1-100; done"
 	for n in n1 n2 n3; do
 		bin/chatnode check "$dir/$n" --json | grep '"hash"'
 	done | sort | uniq -c | awk '$1 % 3 {bad = 1} END {print bad ? "REPLICAS DIFFER" : "all replicas of every group are equal"; exit bad}'
 }
 
 [[ -x bin/chatnode ]] || { echo "no bin/chatnode: run make build" >&2; exit 1; }
+if [[ -e $dir && ! -e $dir/join.token ]]; then
+	echo "$dir exists and is no cluster of an earlier demo: give another DIR" >&2
+	exit 1
+fi
 rm -rf "$dir"
 mkdir -p "$dir"
 trap 'scripts/cluster.sh stop "$dir" >/dev/null 2>&1 || true' EXIT
