@@ -35,6 +35,14 @@ type knownRole struct {
 type cache struct {
 	byID           map[string]*hot
 	newest, oldest *hot
+	wide           int // ids over the usual in all windows
+}
+
+// widen gives a conversation a wider window while the group has room.
+func (c *cache) widen(h *hot) {
+	if c.wide+h.window.most <= windowWideMax {
+		c.wide += h.window.widen()
+	}
 }
 
 // get finds a conversation and makes it the newest.
@@ -55,6 +63,7 @@ func (c *cache) put(h *hot) {
 		old := c.oldest
 		c.unlink(old)
 		delete(c.byID, string(old.id))
+		c.wide -= old.window.most - windowUsual
 	}
 	c.byID[string(h.id)] = h
 	c.link(h)
@@ -89,9 +98,7 @@ func (c *cache) unlink(h *hot) {
 func (h *hot) setTail(t *tail) {
 	h.tail = *t
 	h.recent = nil
-	h.window = window{
-		marks: make([]uint64, 0, windowMin), ids: make([]recentID, 0, windowMin), floor: t.savedMax,
-	}
+	h.window = newWindow(t.savedMax)
 	for _, r := range slices.Backward(t.recent) {
 		h.window.add(r)
 	}

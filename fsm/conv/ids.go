@@ -38,6 +38,7 @@ func (m *Machine) seen(h *hot, id *chat.ClientID, sender []byte) (chat.Seq, erro
 	m.key = appendIDKey(m.key[:0], &h.prefix, id, sender)
 	val, ok, err := m.tx.w.Get(m.key)
 	if err != nil || !ok {
+		m.hot.widen(h) // a read that a wider window saves the next time
 		return 0, err
 	}
 	body, err := fsm.Open(m.key, val)
@@ -76,19 +77,17 @@ func checkID(id *chat.ClientID, now int64) (fsm.Result, bool) {
 
 // saveIDs writes the rows of the ids since the last checkpoint, the entry seq
 // included, which the window holds.
-func (m *Machine) saveIDs(h *hot, seq chat.Seq) error {
-	for i := range h.window.ids {
-		r := &h.window.ids[i]
+func (m *Machine) saveIDs(h *hot, seq chat.Seq) (err error) {
+	h.window.newest(func(r *recentID) bool {
 		if r.seq+checkpointEvery <= seq {
-			continue
+			return false
 		}
 		m.key = appendIDKey(m.key[:0], &h.prefix, &r.id, r.sender)
 		m.idVal = fsm.Seal(m.key, binary.AppendUvarint(m.idVal[:0], uint64(r.seq)))
-		if err := m.tx.w.Set(m.key, m.idVal); err != nil {
-			return err
-		}
-	}
-	return nil
+		err = m.tx.w.Set(m.key, m.idVal)
+		return err == nil
+	})
+	return err
 }
 
 // forgetIDs deletes the rows of ids whose entries are older than the memory at

@@ -7,10 +7,15 @@ import (
 )
 
 // Sizes of a conversation's window of recent client ids. It must hold more than
-// a checkpoint's worth, because those ids have no row yet.
+// a checkpoint's worth, because those ids have no row yet. A conversation whose
+// new ids are older than its window, because many senders have much on its way,
+// would read a row for each of them: its window is widened, as long as the group
+// has room for that.
 const (
-	windowMin = checkpointEvery // to begin with; most conversations stay there
-	windowMax = 128
+	windowMin     = checkpointEvery // to begin with; most conversations stay there
+	windowUsual   = 128             // ids that every conversation may hold
+	windowMax     = 4096            // ids of one conversation
+	windowWideMax = 64 << 10        // ids over the usual, in all windows of a group
 )
 
 // window remembers the newest client ids of a hot conversation, so that a retry
@@ -19,28 +24,83 @@ type window struct {
 	marks []uint64 // the random half of each id, apart so that a search is one short run
 	ids   []recentID
 	next  int   // where the next id goes once the ring is full
+	most  int   // size of the ring
 	floor int64 // every UUIDv7 with a later time that is not here is nowhere
+
+	// Of a wide window: the newest place of each mark, and for each place the
+	// one before with the same mark, -1 for none. A link whose target was used
+	// again since leads to a newer seq, and so ends the search.
+	index map[uint64]int32
+	older []int32
+}
+
+func newWindow(floor int64) window {
+	return window{marks: make([]uint64, 0, windowMin), ids: make([]recentID, 0, windowMin), most: windowUsual, floor: floor}
 }
 
 func mark(id *chat.ClientID) uint64 { return binary.LittleEndian.Uint64(id[8:]) }
 
 // add remembers an id, and forgets the oldest when the window is full.
 func (w *window) add(r recentID) {
-	if len(w.ids) < windowMax {
-		w.marks = append(w.marks, mark(&r.id))
+	m := mark(&r.id)
+	if len(w.ids) < w.most {
+		w.marks = append(w.marks, m)
 		w.ids = append(w.ids, r)
+		w.enter(len(w.ids) - 1)
 		return
 	}
 	if ms, ok := w.ids[w.next].id.TimeMS(); ok {
 		w.floor = max(w.floor, ms)
 	}
-	w.marks[w.next], w.ids[w.next] = mark(&r.id), r
-	w.next = (w.next + 1) % windowMax
+	if w.index != nil && w.index[w.marks[w.next]] == int32(w.next) {
+		delete(w.index, w.marks[w.next])
+	}
+	w.marks[w.next], w.ids[w.next] = m, r
+	w.enter(w.next)
+	w.next = (w.next + 1) % w.most
+}
+
+// enter puts a place into the index of a wide window.
+func (w *window) enter(place int) {
+	if w.index == nil {
+		return
+	}
+	for len(w.older) <= place {
+		w.older = append(w.older, -1)
+	}
+	before, ok := w.index[w.marks[place]]
+	if !ok {
+		before = -1
+	}
+	w.older[place] = before
+	w.index[w.marks[place]] = int32(place)
+}
+
+// widen doubles the ring and gives the number of ids that it may hold more, 0
+// when it is as wide as it may be or not full yet.
+func (w *window) widen() int {
+	if len(w.ids) < w.most || w.most >= windowMax {
+		return 0
+	}
+	more := w.most
+	w.most += more
+	// The oldest comes first again, so that appending goes on in order.
+	w.marks = append(append(make([]uint64, 0, w.most), w.marks[w.next:]...), w.marks[:w.next]...)
+	w.ids = append(append(make([]recentID, 0, w.most), w.ids[w.next:]...), w.ids[:w.next]...)
+	w.next = 0
+	w.index, w.older = make(map[uint64]int32, w.most), make([]int32, 0, w.most)
+	for i := range w.ids {
+		w.enter(i)
+	}
+	return more
 }
 
 // find returns the seq of the newest entry with this id and sender, or 0.
 func (w *window) find(id *chat.ClientID, sender []byte) chat.Seq {
 	m := mark(id)
+	if w.index != nil {
+		return w.findWide(m, id, sender)
+	}
 	best := chat.Seq(0)
 	for i, got := range w.marks {
 		if got != m {
@@ -52,6 +112,28 @@ func (w *window) find(id *chat.ClientID, sender []byte) chat.Seq {
 		}
 	}
 	return best
+}
+
+func (w *window) findWide(m uint64, id *chat.ClientID, sender []byte) chat.Seq {
+	place, ok := w.index[m]
+	for ok {
+		r := &w.ids[place]
+		if r.id == *id && string(r.sender) == string(sender) {
+			return r.seq
+		}
+		place = w.older[place]
+		ok = place >= 0 && w.marks[place] == m && w.ids[place].seq < r.seq
+	}
+	return 0
+}
+
+// newest calls fn with the remembered ids, the newest first, until it says no.
+func (w *window) newest(fn func(r *recentID) bool) {
+	for i := range w.ids {
+		if !fn(&w.ids[(w.next+2*len(w.ids)-1-i)%len(w.ids)]) {
+			return
+		}
+	}
 }
 
 // isNew reports whether an id that find does not know is new for certain.
