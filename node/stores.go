@@ -47,7 +47,7 @@ func (n *Node) openStores() error {
 
 const (
 	reserveEvery  = time.Second
-	memtableBytes = 16 << 20
+	memtableBytes = 64 << 20
 )
 
 func (n *Node) storeOptions() store.LogOptions {

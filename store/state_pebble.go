@@ -55,6 +55,9 @@ func (s *State) pebbleOptions(o StateOptions) *pebble.Options {
 		l.FilterPolicy = bloom.FilterPolicy(10)
 		l.FilterType = pebble.TableFilter
 	}
+	// What a flush writes is read again by the next compaction: packing it twice
+	// costs more processor than its bytes are worth.
+	opts.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	return opts
 }
 
