@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +157,7 @@ func (c *cluster) heal() error {
 	if c.lab != nil {
 		errs = append(errs, c.lab.Heal())
 	}
-	for _, n := range append(c.nodes, c.spare) {
+	for _, n := range append(slices.Clip(c.nodes), c.spare) {
 		if n.files != nil {
 			n.files.Clear()
 		}
@@ -172,7 +173,7 @@ func (c *cluster) close() error {
 	var errs []error
 	nodes := c.nodes
 	if c.spare != nil {
-		nodes = append(nodes[:len(nodes):len(nodes)], c.spare)
+		nodes = append(slices.Clip(nodes), c.spare)
 	}
 	for _, n := range nodes {
 		if p := n.process(); p != nil {

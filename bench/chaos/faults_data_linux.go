@@ -167,7 +167,7 @@ func rollback(x *env) error {
 		return nil
 	}
 	x.note("copy the data of %s", n.ID())
-	if err := n.stop(stopGrace); err != nil {
+	if err := n.stop(); err != nil {
 		return err
 	}
 	old := filepath.Join(x.cfg.Dir, fmt.Sprintf("copy-%d-%x", n.place, x.rnd.Uint32()))
@@ -178,7 +178,7 @@ func rollback(x *env) error {
 		return err
 	}
 	x.hold(2*time.Second, 4*time.Second)
-	if err := n.stop(stopGrace); err != nil {
+	if err := n.stop(); err != nil {
 		return err
 	}
 	// The promises stay: they are kept apart from the log for this very case.

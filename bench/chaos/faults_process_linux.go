@@ -65,7 +65,7 @@ func restart(x *env) error {
 		return nil
 	}
 	x.note("stop %s", n.ID())
-	if err := n.stop(stopGrace); err != nil {
+	if err := n.stop(); err != nil {
 		return err
 	}
 	x.hold(0, 2*time.Second)
@@ -110,9 +110,9 @@ func jump(x *env) error {
 
 func transfer(x *env) error {
 	for range 5 {
-		s, err := x.c.status(x.ctx)
-		if err != nil || len(s.Groups) == 0 {
-			return nil // another fault leaves nobody to ask
+		s, asked := x.c.status(x.ctx)
+		if asked != nil || len(s.Groups) == 0 {
+			continue // another fault leaves nobody to ask
 		}
 		g := s.Groups[x.rnd.IntN(len(s.Groups))]
 		to := x.c.nodes[x.rnd.IntN(len(x.c.nodes))]
@@ -120,7 +120,7 @@ func transfer(x *env) error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(x.ctx, 10*time.Second)
-		err = x.c.transfer(ctx, g.Group, to)
+		err := x.c.transfer(ctx, g.Group, to)
 		cancel()
 		x.note("leadership of group %d goes from %s to %s (%v)", g.Group, g.Leader, to.ID(), err)
 		x.hold(50*time.Millisecond, 500*time.Millisecond)

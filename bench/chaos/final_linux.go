@@ -90,7 +90,7 @@ func (c *cluster) hashes(ctx context.Context) ([]check.Hashes, error) {
 	var wg sync.WaitGroup
 	for i, n := range c.nodes {
 		wg.Go(func() {
-			if err := n.stop(stopGrace); err != nil {
+			if err := n.stop(); err != nil {
 				errs[i] = fmt.Errorf("stop %s: %w", n.ID(), err)
 			}
 		})

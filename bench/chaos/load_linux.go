@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,7 +82,7 @@ func newLoad(ctx context.Context, cfg Config, c *cluster, rec *check.Recorder) (
 		w := &worker{l: l, user: fmt.Sprintf("u%d", i), rnd: rand.New(rand.NewPCG(cfg.Seed, uint64(100+i))), sent: map[string]int64{}}
 		// Each worker prefers another node; the client goes on to the next.
 		at := i % len(all)
-		if w.cl, err = l.connect(ctx, w.user, device, append(all[at:len(all):len(all)], all[:at]...)); err != nil {
+		if w.cl, err = l.connect(ctx, w.user, device, append(slices.Clip(all[at:]), all[:at]...)); err != nil {
 			return l, err
 		}
 		l.workers = append(l.workers, w)

@@ -139,7 +139,7 @@ func (m *nemesis) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, n := range append(slices.Clone(m.c.nodes), m.c.spare) {
+		for _, n := range append(slices.Clip(m.c.nodes), m.c.spare) {
 			if how, ended := n.endedAlone(); ended {
 				m.fail("a node ended by itself: %s", how)
 			}

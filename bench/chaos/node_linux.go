@@ -155,7 +155,7 @@ func (n *node) kill() {
 }
 
 // stop ends the process in an orderly way.
-func (n *node) stop(grace time.Duration) error {
+func (n *node) stop() error {
 	n.mu.Lock()
 	p := n.proc
 	n.proc = nil
@@ -163,7 +163,7 @@ func (n *node) stop(grace time.Duration) error {
 	if p == nil {
 		return nil
 	}
-	return p.Stop(grace)
+	return p.Stop(stopGrace)
 }
 
 // excused says that the process may end by itself from now on; "" takes it back.

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sort"
+	"testing"
 )
 
 // world is a true history together with the logs it led to.
 type world struct {
+	t      *testing.T // of the test that damages it
 	h      *History
 	finals []Final
 }

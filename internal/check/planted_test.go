@@ -6,14 +6,14 @@ import (
 )
 
 // pick gives the first operation from the middle on that fits.
-func (w *world) pick(t *testing.T, fits func(*Op) bool) *Op {
-	t.Helper()
+func (w *world) pick(fits func(*Op) bool) *Op {
+	w.t.Helper()
 	for i := len(w.h.Ops) / 2; i < len(w.h.Ops); i++ {
 		if fits(&w.h.Ops[i]) {
 			return &w.h.Ops[i]
 		}
 	}
-	t.Fatal("the generated history has no such operation")
+	w.t.Fatal("the generated history has no such operation")
 	return nil
 }
 
@@ -52,24 +52,24 @@ func TestPlanted(t *testing.T) {
 		name  string
 		want  Rule
 		porcu bool // the general checker has to reject it too
-		plant func(*testing.T, *world)
+		plant func(*world)
 	}{
-		{"lost at the end", Lost, false, func(t *testing.T, w *world) {
+		{"lost at the end", Lost, false, func(w *world) {
 			w.everywhere("c0", func(l []Entry) []Entry { return l[:len(l)-1] })
 		}},
-		{"lost in the middle, renumbered", Lost, true, func(t *testing.T, w *world) {
-			op := w.pick(t, acked)
+		{"lost in the middle, renumbered", Lost, true, func(w *world) {
+			op := w.pick(acked)
 			w.everywhere(op.Conv, func(l []Entry) []Entry { return remove(l, op.Seq) })
 		}},
-		{"acknowledged another's seq", Ack, true, func(t *testing.T, w *world) { w.pick(t, acked).Seq-- }},
-		{"wrong msg_no", Ack, false, func(t *testing.T, w *world) { w.pick(t, acked).MsgNo++ }},
-		{"wrong root", Ack, false, func(t *testing.T, w *world) { w.pick(t, acked).Root = "root0" }},
-		{"wrong body", Body, true, func(t *testing.T, w *world) { w.pick(t, full).Entries[1].Sum++ }},
-		{"body changed in the log", Body, false, func(t *testing.T, w *world) {
-			op := w.pick(t, acked)
+		{"acknowledged another's seq", Ack, true, func(w *world) { w.pick(acked).Seq-- }},
+		{"wrong msg_no", Ack, false, func(w *world) { w.pick(acked).MsgNo++ }},
+		{"wrong root", Ack, false, func(w *world) { w.pick(acked).Root = "root0" }},
+		{"wrong body", Body, true, func(w *world) { w.pick(full).Entries[1].Sum++ }},
+		{"body changed in the log", Body, false, func(w *world) {
+			op := w.pick(acked)
 			w.everywhere(op.Conv, func(l []Entry) []Entry { l[op.Seq-1].Sum++; return l })
 		}},
-		{"doubled", Doubled, false, func(t *testing.T, w *world) {
+		{"doubled", Doubled, false, func(w *world) {
 			w.everywhere("c0", func(l []Entry) []Entry {
 				e := l[len(l)-1]
 				again := l[len(l)/2]
@@ -77,80 +77,81 @@ func TestPlanted(t *testing.T) {
 				return append(l, again)
 			})
 		}},
-		{"nobody sent it", Phantom, false, func(t *testing.T, w *world) {
+		{"nobody sent it", Phantom, false, func(w *world) {
 			w.everywhere("c0", func(l []Entry) []Entry { l[len(l)/2].MsgID = "ghost"; return l })
 		}},
-		{"refused yet appended", RefusedR, false, func(t *testing.T, w *world) {
-			op := w.pick(t, acked)
+		{"refused yet appended", RefusedR, false, func(w *world) {
+			op := w.pick(acked)
 			op.Outcome, op.Code = Refused, "busy"
 		}},
-		{"reordered within a device", Order, false, func(t *testing.T, w *world) {
-			a := w.pick(t, acked)
-			b := w.pick(t, func(o *Op) bool { return acked(o) && o.User == a.User && o.Conv == a.Conv && o.N > a.N })
+		{"reordered within a device", Order, false, func(w *world) {
+			a := w.pick(acked)
+			b := w.pick(func(o *Op) bool { return acked(o) && o.User == a.User && o.Conv == a.Conv && o.N > a.N })
 			a.N, b.N = b.N, a.N
 		}},
-		{"number missing", Dense, false, func(t *testing.T, w *world) {
+		{"number missing", Dense, false, func(w *world) {
 			w.everywhere("c0", func(l []Entry) []Entry { return append(l[:len(l)/2], l[len(l)/2+1:]...) })
 		}},
-		{"time goes back", Dense, false, func(t *testing.T, w *world) {
+		{"time goes back", Dense, false, func(w *world) {
 			w.everywhere("c0", func(l []Entry) []Entry { l[len(l)-1].TimeMS = 0; return l })
 		}},
-		{"gap in a read", Gap, true, func(t *testing.T, w *world) {
-			op := w.pick(t, full)
+		{"gap in a read", Gap, true, func(w *world) {
+			op := w.pick(full)
 			op.Entries = append(append([]Seen(nil), op.Entries[:1]...), op.Entries[2:]...)
 		}},
-		{"stale read", StaleR, true, func(t *testing.T, w *world) {
-			op := w.pick(t, func(o *Op) bool { return full(o) && o.Head > 0 })
+		{"stale read", StaleR, true, func(w *world) {
+			op := w.pick(func(o *Op) bool { return full(o) && o.Head > 0 })
 			op.Call, op.Return = op.Call+30_000, op.Return+30_000
 		}},
-		{"stale under min_seq", StaleR, false, func(t *testing.T, w *world) {
-			op := w.pick(t, func(o *Op) bool { return o.Kind == Stale && o.From == 0 })
+		{"stale under min_seq", StaleR, false, func(w *world) {
+			op := w.pick(func(o *Op) bool { return o.Kind == Stale && o.From == 0 })
 			op.MinSeq = newest(op) + 1
 		}},
-		{"read of the future", Future, true, func(t *testing.T, w *world) {
-			op := w.pick(t, full)
+		{"read of the future", Future, true, func(w *world) {
+			op := w.pick(full)
 			op.Call, op.Return = op.Call-30_000, op.Return-30_000
 		}},
-		{"order against real time", Realtime, true, func(t *testing.T, w *world) {
-			op := w.pick(t, func(o *Op) bool { return acked(o) })
+		{"order against real time", Realtime, true, func(w *world) {
+			op := w.pick(func(o *Op) bool { return acked(o) })
 			op.Call, op.Return = op.Call+100_000, op.Return+100_000
 		}},
-		{"gap in a stream", Gap, false, func(t *testing.T, w *world) {
+		{"gap in a stream", Gap, false, func(w *world) {
 			s := &w.h.Streams[0]
 			s.Got = append(s.Got[:5], s.Got[6:]...)
 		}},
-		{"stream stops early", Gap, false, func(t *testing.T, w *world) {
+		{"stream stops early", Gap, false, func(w *world) {
 			s := &w.h.Streams[0]
 			s.Got = s.Got[:len(s.Got)-1]
 		}},
-		{"repeat in a stream", Repeat, false, func(t *testing.T, w *world) {
+		{"repeat in a stream", Repeat, false, func(w *world) {
 			s := &w.h.Streams[0]
 			s.Got = append(s.Got[:5], s.Got[4:]...)
 		}},
-		{"stream reordered", Gap, false, func(t *testing.T, w *world) {
+		{"stream reordered", Gap, false, func(w *world) {
 			g := w.h.Streams[0].Got
 			g[5], g[6] = g[6], g[5]
 		}},
-		{"read by a stranger", Leak, false, func(t *testing.T, w *world) { w.pick(t, full).User = "eve" }},
-		{"stream goes on after a removal", Leak, false, func(t *testing.T, w *world) {
+		{"read by a stranger", Leak, false, func(w *world) { w.pick(full).User = "eve" }},
+		{"stream goes on after a removal", Leak, false, func(w *world) {
 			w.h.Streams[0].User = "guest1"
 		}},
-		{"append by a stranger", Intruder, false, func(t *testing.T, w *world) {
-			op := w.pick(t, acked)
+		{"append by a stranger", Intruder, false, func(w *world) {
+			op := w.pick(acked)
 			op.User = "eve"
 			w.everywhere(op.Conv, func(l []Entry) []Entry { l[op.Seq-1].Sender = "eve"; return l })
 		}},
-		{"one replica is short", Replicas, false, func(t *testing.T, w *world) {
+		{"one replica is short", Replicas, false, func(w *world) {
 			f := w.finals[0].Replicas
 			f["n3"] = f["n3"][:len(f["n3"])-1]
 		}},
-		{"one replica differs", Replicas, false, func(t *testing.T, w *world) { w.finals[0].Replicas["n2"][7].Sum++ }},
-		{"one replica states another root", Replicas, false, func(t *testing.T, w *world) { w.finals[0].Roots["n2"] = "x" }},
+		{"one replica differs", Replicas, false, func(w *world) { w.finals[0].Replicas["n2"][7].Sum++ }},
+		{"one replica states another root", Replicas, false, func(w *world) { w.finals[0].Roots["n2"] = "x" }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := generate(plan{seed: 7, clients: 10, ops: 800, convs: 2, lost: 0.01})
-			tt.plant(t, w)
+			w.t = t
+			tt.plant(w)
 			rep := Sweep(w.h, w.finals, nil)
 			if !rep.Has(tt.want) {
 				t.Errorf("the sweep did not find %q: %s", tt.want, rep)

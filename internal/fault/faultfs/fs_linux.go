@@ -23,16 +23,11 @@ type FS struct {
 // Mount shows the directory backing at dir.
 func Mount(backing, dir string) (*FS, error) {
 	f := &FS{}
-	var st syscall.Stat_t
-	if err := syscall.Stat(backing, &st); err != nil {
+	root, err := fs.NewLoopbackRoot(backing)
+	if err != nil {
 		return nil, err
 	}
-	root := &fs.LoopbackRoot{Path: backing, Dev: uint64(st.Dev)}
-	root.NewNode = func(rd *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: rd}, f: f}
-	}
-	top := root.NewNode(root, nil, "", &st)
-	root.RootNode = top
+	top := f.wrap(root)
 	zero := time.Duration(0)
 	server, err := fs.Mount(dir, top, &fs.Options{
 		AttrTimeout: &zero, EntryTimeout: &zero,
@@ -51,10 +46,19 @@ func (f *FS) Close() error {
 	return f.server.Unmount()
 }
 
-// node is a file or directory.
+// node is a file or directory: the one below with faults in front of it.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	f *FS
+}
+
+func (f *FS) wrap(below fs.InodeEmbedder) *node {
+	return &node{LoopbackNode: below.(*fs.LoopbackNode), f: f} // loopback makes no other kind
+}
+
+// WrapChild puts the faults in front of each node that is looked up or made.
+func (n *node) WrapChild(_ context.Context, below fs.InodeEmbedder) fs.InodeEmbedder {
+	return n.f.wrap(below)
 }
 
 func (n *node) path(name string) string { return filepath.Join(n.Path(nil), name) }

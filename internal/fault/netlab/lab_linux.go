@@ -59,14 +59,14 @@ add rule inet fault in ip saddr @cut counter drop
 
 func (l *Lab) up(n int) error {
 	sw := l.prefix + "-sw"
-	if err := run("ip", "netns", "add", sw); err != nil {
+	if err := ip("netns", "add", sw); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
 		{"-n", sw, "link", "add", "br0", "type", "bridge"},
 		{"-n", sw, "link", "set", "br0", "up"},
 	} {
-		if err := run("ip", args...); err != nil {
+		if err := ip(args...); err != nil {
 			return err
 		}
 	}
@@ -81,7 +81,7 @@ func (l *Lab) up(n int) error {
 
 func (l *Lab) addHost(h *Host, i int) error {
 	sw, port := l.prefix+"-sw", fmt.Sprintf("p%d", i)
-	if err := run("ip", "netns", "add", h.Name); err != nil {
+	if err := ip("netns", "add", h.Name); err != nil {
 		return err
 	}
 	l.hosts = append(l.hosts, h)
@@ -92,7 +92,7 @@ func (l *Lab) addHost(h *Host, i int) error {
 		{"-n", h.Name, "link", "set", "e0", "up"},
 		{"-n", h.Name, "addr", "add", h.Addr.String() + "/24", "dev", "e0"},
 	} {
-		if err := run("ip", args...); err != nil {
+		if err := ip(args...); err != nil {
 			return err
 		}
 	}
@@ -115,22 +115,22 @@ func (l *Lab) Close() error {
 		if h.file != nil {
 			errs = append(errs, h.file.Close())
 		}
-		errs = append(errs, run("ip", "netns", "del", h.Name))
+		errs = append(errs, ip("netns", "del", h.Name))
 	}
 	l.hosts = nil
-	return errors.Join(append(errs, run("ip", "netns", "del", l.prefix+"-sw"))...)
+	return errors.Join(append(errs, ip("netns", "del", l.prefix+"-sw"))...)
 }
 
-func run(name string, args ...string) error {
-	out, err := exec.Command(name, args...).CombinedOutput()
+func ip(args ...string) error {
+	out, err := exec.Command("ip", args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(out))
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
 	return nil
 }
 
 func (h *Host) run(name string, args ...string) error {
-	return run("ip", append([]string{"netns", "exec", h.Name, name}, args...)...)
+	return ip(append([]string{"netns", "exec", h.Name, name}, args...)...)
 }
 
 func (h *Host) nft(script string) error {
