@@ -26,12 +26,18 @@ show() {
 url() { sed -n 's/.*"url":"\([^"]*\)".*/\1/p' "$dir/$1/run.json"; }
 pid() { sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$dir/$1/run.json"; }
 acks() { wc -l <"$dir/acks"; }
-# spread waits until the placement has given every node some groups to lead. It
-# takes its time, and the demo works without.
-spread() {
+# until_so repeats a command until it succeeds, for a minute at most.
+until_so() {
 	local limit=$((SECONDS + 60))
-	until bin/chatnode members | awk 'NR > 1 && $7 < 3 {bad = 1} END {exit bad}' || ((SECONDS > limit)); do sleep 0.2; done
+	until "$@"; do
+		((SECONDS < limit)) || return 0
+		sleep 0.1
+	done
 }
+# spread: every node leads some groups.
+spread() { bin/chatnode members | awk 'NR > 1 && $7 < 2 || $7 > 4 && NR > 1 {bad = 1} END {exit bad}'; }
+# even GROUP: no replica lags.
+even() { bin/chatnode groups | awk -v g="$1" '$1 == g && gsub(/, 0\)/, "") == 3 {even = 1} END {exit !even}'; }
 
 main() {
 	export CHATNODE_AUTH_SECRET_FILE=$dir/auth.secret
@@ -39,7 +45,7 @@ main() {
 	show "scripts/cluster.sh up $dir"
 	export CHATNODE_ADDR
 	CHATNODE_ADDR=$(url n1)
-	spread
+	until_so spread
 	show "bin/chatnode status"
 
 	# The node that leads the conversation's group is the one to kill, and the
@@ -67,6 +73,7 @@ main() {
 
 	say "The killed node comes back and catches up"
 	show "scripts/cluster.sh up $dir"
+	until_so even "$group"
 	show "bin/chatnode status"
 
 	say "Every node gives back what was sent, in order: equal digests"
