@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-seeds=${CONTROL_SEEDS:-4}
+seeds=${CONTROL_SEEDS:-8}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 go build -tags chaoscontrol -o "$dir/chatnode" ./cmd/chatnode
@@ -18,7 +18,7 @@ control() {
   local name=$1 faults=$2 pattern=$3 seed
   for seed in $(seq 1 "$seeds"); do
     if bin/chatbench chaos --binary "$dir/chatnode" --node-env "CHATNODE_SABOTAGE=$name" --dir "$dir/$name" \
-      --seed "$seed" --load 20s --liveness 20s --faults "$faults" >"$dir/out" 2>&1; then
+      --seed "$seed" --load 25s --rate 40 --liveness 20s --faults "$faults" >"$dir/out" 2>&1; then
       echo "$name: seed $seed saw nothing"
       continue
     fi
