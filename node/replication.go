@@ -73,7 +73,9 @@ func (n *Node) startReplication(listener net.Listener, conf *tls.Config, m *shar
 func (n *Node) openHost(listener net.Listener, conf *tls.Config) error {
 	cfg := raftgroup.DefaultConfig()
 	cfg.Heartbeat = n.cfg.Raft.ElectionTimeout
-	cfg.FlushDelay = min(cfg.FlushDelay, cfg.Heartbeat/10)
+	// Idle heartbeats wait for company: a node without load wakes up less
+	// often, and a leader is still heard of several times per timeout.
+	cfg.FlushDelay = cfg.Heartbeat / 20
 	if n.cfg.Storage.Log == "bolt" {
 		cfg.BoltDir, cfg.BoltAll = n.dir.Join(boltDir), true
 	}
