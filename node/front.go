@@ -25,6 +25,7 @@ import (
 // Timing of the client port.
 const (
 	headerTimeout  = 10 * time.Second
+	requestTimeout = 90 * time.Second // longer than the longest long poll, which it ends, too
 	idleTimeout    = 2 * time.Minute
 	headerBytesMax = 32 << 10
 	drainSpread    = 2 * time.Second // clients come back over this time
@@ -66,6 +67,7 @@ func (n *Node) startFront(ctx context.Context, bound *ports, conf *tls.Config) e
 	f := &front{ws: socket, done: make(chan struct{}), http: &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytesMax,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
@@ -182,7 +184,7 @@ func (n *Node) awaitService(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil // who started it stops it
 		case err := <-n.failed:
 			return err
 		case <-limit.C:

@@ -157,7 +157,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.awaitService(ctx); err != nil {
 		return err
 	}
-	n.log.Info("node ready", "node", n.self, "cluster", n.cluster(), "client", n.addrs.Client, "peer", n.addrs.Peer,
+	n.log.Info("node started", "ready", n.Ready(), "node", n.self, "cluster", n.cluster(), "client", n.addrs.Client, "peer", n.addrs.Peer,
 		"data_dir", n.cfg.DataDir, "took", time.Since(n.started).Round(time.Millisecond))
 	return nil
 }
@@ -169,6 +169,10 @@ func (n *Node) fatal(err error) {
 
 // Failed gives the error that the node cannot go on after.
 func (n *Node) Failed() <-chan error { return n.failed }
+
+// Ready reports whether the node serves: it knows a leader of every group, and
+// does not stop.
+func (n *Node) Ready() bool { return n.ready.Load() }
 
 // Addresses are where the node is reached.
 func (n *Node) Addresses() Addresses { return n.addrs }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -109,19 +110,41 @@ func (a *app) serve(ctx context.Context, cfg node.Config, loaded config.Loaded, 
 		return err
 	}
 	a.announce(n, how)
+	limit := cfg.StopAfter
 	var failed error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "limit", cfg.StopAfter)
+		log.Info("stopping", "limit", limit)
 	case failed = <-n.Failed():
 		log.Error("the node cannot go on", "err", failed)
+		limit = min(limit, stopFailed)
 	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.StopAfter)
-	defer cancel()
-	if err := n.Stop(stopCtx); err != nil && failed == nil {
+	if err := stopWithin(context.WithoutCancel(ctx), n, limit); err != nil && failed == nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	return failed
+}
+
+// How long a stop may take beyond its limit: a disk that hangs must not keep a
+// process that has to end.
+const (
+	stopFailed = 3 * time.Second // of a node that cannot go on
+	stopGrace  = 2 * time.Second
+)
+
+func stopWithin(ctx context.Context, n *node.Node, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.Stop(ctx) }()
+	late := time.NewTimer(limit + stopGrace)
+	defer late.Stop()
+	select {
+	case err := <-stopped:
+		return err
+	case <-late.C:
+		return fmt.Errorf("not within %v; ended all the same", limit+stopGrace)
+	}
 }
 
 func applyMemory(log *slog.Logger, m node.Memory) {
@@ -146,5 +169,9 @@ func (a *app) announce(n *node.Node, how node.Start) {
   token    chatnode token ann --auth-secret-file %s
 `, n.DataDir(), at.ClientURL(), at.SocketURL(), n.SecretFile())
 	}
-	fmt.Fprintf(a.stdout, "ready client=%s peer=%s\n", at.Client, at.Peer)
+	word := "ready"
+	if !n.Ready() {
+		word = "started, and waits for a quorum:"
+	}
+	fmt.Fprintf(a.stdout, "%s client=%s peer=%s\n", word, at.Client, at.Peer)
 }
