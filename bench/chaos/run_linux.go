@@ -20,7 +20,7 @@ const (
 	setupMax     = 3 * time.Minute
 	finalMax     = 5 * time.Minute
 	brokenMax    = time.Minute
-	porcupineMax = 30 * time.Second
+	porcupineMax = 60 * time.Second
 )
 
 // Result is what a run found. It is one JSON line of a result file.

@@ -152,13 +152,17 @@ func sample(h *History, f Final, most int) []porcupine.Operation {
 	for n, op := range c.ops {
 		if op.Kind == Read {
 			if op.Outcome == OK && op.Return < cut && c.access.constant(op.User) {
-				res = append(res, porcupine.Operation{ClientId: n, Call: op.Call, Return: op.Return,
+				ret := op.Return
+				if op.Head > 0 {
+					ret = narrow(steps, op, op.Head+1)
+				}
+				res = append(res, porcupine.Operation{ClientId: n, Call: op.Call, Return: ret,
 					Input: in{conv: op.Conv, from: op.From, limit: op.Limit}, Output: out{head: op.Head, entries: op.Entries}})
 			}
 			continue
 		}
 		k := key(op.User, op.MsgID)
-		o, ret := out{seq: op.Seq}, op.Return
+		o, ret := out{seq: op.Seq}, narrow(steps, op, op.Seq)
 		if op.Outcome == Unknown || op.Return >= cut {
 			at := c.byID[k]
 			seen, ok := firstSight(steps, at)
@@ -188,6 +192,17 @@ func (c *conv) certain(cut int64) []fact {
 	return steps
 }
 
+// narrow ends an operation when seq was certain, if it can have happened by then:
+// an append has happened when its seq is seen, and a read of a head before the
+// next seq is seen. No order is lost by this, but after an outage, when many
+// operations are open for long, the search would try their subsets.
+func narrow(steps []fact, op *Op, seq uint64) int64 {
+	if seen, ok := firstSight(steps, seq); ok && seen > op.Call {
+		return min(op.Return, seen)
+	}
+	return op.Return
+}
+
 // firstSight is the moment from which seq was certain. Without it an operation
 // of unknown outcome would stay open to the end, and the search explode.
 func firstSight(steps []fact, seq uint64) (at int64, ok bool) {
@@ -198,15 +213,26 @@ func firstSight(steps []fact, seq uint64) (at int64, ok bool) {
 	return steps[i].at, true
 }
 
-// Porcupine checks the conversations whose names it is given, each within the
-// timeout, and adds what it rejects to rep. page, if not nil, is called with the
+// Porcupine checks the conversations one after the other until the budget is used
+// up and adds what it rejects to rep. page, if not nil, is called with the
 // visualisation of a rejected history.
-func Porcupine(h *History, finals []Final, timeout time.Duration, rep *Report, page func(conv string, info porcupine.LinearizationInfo)) {
+func Porcupine(h *History, finals []Final, budget time.Duration, rep *Report, page func(conv string, info porcupine.LinearizationInfo)) {
+	end := time.Now().Add(budget)
 	for _, f := range finals {
+		left := min(time.Until(end), budget/2)
+		if left <= 0 {
+			rep.Undecided++
+			continue
+		}
 		ops := sample(h, f, SampleOpsMax)
-		res, info := porcupine.CheckOperationsVerbose(model(), ops, timeout)
-		rep.Sampled += len(ops)
-		if res == porcupine.Illegal {
+		res, info := porcupine.CheckOperationsVerbose(model(), ops, left)
+		switch res {
+		case porcupine.Ok:
+			rep.Sampled += len(ops)
+		case porcupine.Unknown:
+			rep.Undecided++
+		case porcupine.Illegal:
+			rep.Sampled += len(ops)
 			rep.add(NonLin, f.Conv, "no order of its %d operations explains what they saw", len(ops))
 			if page != nil {
 				page(f.Conv, info)

@@ -59,6 +59,7 @@ type Report struct {
 	Logs       int `json:"replica_logs"`
 	Hashes     int `json:"state_hashes"`
 	Sampled    int `json:"porcupine_ops"`
+	Undecided  int `json:"porcupine_undecided"` // conversations that the search did not finish
 }
 
 func (r *Report) add(rule Rule, conv, format string, args ...any) {
@@ -80,8 +81,8 @@ func (r *Report) Has(rule Rule) bool { return r.Counts[rule] > 0 }
 // String lists the counts per rule and the first violations.
 func (r *Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d conversations, %d entries on %d replica logs, %d operations (%d acknowledged, %d unknown, %d refused, %d reads, %d stale reads), %d deliveries, %d state hashes, %d operations by porcupine",
-		r.Convs, r.Entries, r.Logs, r.Ops, r.Acked, r.Unknown, r.Refused, r.Reads, r.StaleReads, r.Deliveries, r.Hashes, r.Sampled)
+	fmt.Fprintf(&b, "%d conversations, %d entries on %d replica logs, %d operations (%d acknowledged, %d unknown, %d refused, %d reads, %d stale reads), %d deliveries, %d state hashes, %d operations by porcupine (%d conversations undecided)",
+		r.Convs, r.Entries, r.Logs, r.Ops, r.Acked, r.Unknown, r.Refused, r.Reads, r.StaleReads, r.Deliveries, r.Hashes, r.Sampled, r.Undecided)
 	rules := make([]string, 0, len(r.Counts))
 	for rule, n := range r.Counts {
 		rules = append(rules, fmt.Sprintf("%s ×%d", rule, n))
