@@ -34,7 +34,7 @@ race() {
 		echo "left out: the race detector needs gcc"
 		return 0
 	fi
-	go test -race -p 2 -timeout 15m $(go list ./... | grep -v -e '/test/e2e' -e '/internal/archtest' -e '/bench')
+	go test -race -p 2 -timeout 9m $(go list ./... | grep -v -e '/test/e2e' -e '/internal/archtest' -e '/bench')
 }
 
 # One binary for all tests that start processes.
@@ -42,7 +42,7 @@ step build go build -o bin/ ./cmd/...
 export CHATNODE_BIN=$PWD/bin/chatnode
 
 step vet vet
-step test go test -p 2 -timeout 15m ./...
+step test go test -p 2 -timeout 9m ./...
 step race race
 # The linter takes longer to build than all tests to run: make tools builds it
 # once, and from then on it is part of this.
