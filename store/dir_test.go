@@ -56,8 +56,8 @@ func TestIdentityAndPromises(t *testing.T) {
 		t.Errorf("Claim for another cluster = %v, want ErrIdentity", err)
 	}
 	err := errors.Join(
-		d.SetPromise(3, store.Promise{Voter: true, Term: 4, Index: 100}),
-		d.SetPromise(3, store.Promise{Term: 5, Index: 50}), // lowers nothing
+		d.SetPromise(3, store.Promise{Voter: true, Term: 4, Index: 100, Mark: 7}),
+		d.SetPromise(3, store.Promise{Term: 5, Index: 50, Mark: 8}), // lowers nothing
 		d.SetPromise(4, store.Promise{Index: 1}),
 		d.Forget(4), d.Close())
 	if err != nil {
@@ -69,7 +69,7 @@ func TestIdentityAndPromises(t *testing.T) {
 		t.Errorf("Identity = %+v, want %+v", id, want)
 	}
 	p, ok := d.Promise(3)
-	if want := (store.Promise{Voter: true, Term: 5, Index: 100}); !ok || p != want {
+	if want := (store.Promise{Voter: true, Term: 5, Index: 100, Mark: 7}); !ok || p != want {
 		t.Errorf("Promise = %+v, want %+v", p, want)
 	}
 	if _, ok := d.Promise(4); ok || len(d.Promised()) != 1 {
@@ -81,6 +81,11 @@ func TestIdentityAndPromises(t *testing.T) {
 	}{{5, 100, false}, {9, 1000, false}, {5, 99, true}, {4, 100, true}, {0, 0, true}} {
 		if err := p.Check(tt.term, tt.last); errors.Is(err, store.ErrPromise) != tt.broken {
 			t.Errorf("Check(%d, %d) = %v", tt.term, tt.last, err)
+		}
+	}
+	for mark, broken := range map[uint64]bool{7: false, 8: true, 0: true} {
+		if err := p.CheckMark(mark); errors.Is(err, store.ErrPromise) != broken {
+			t.Errorf("CheckMark(%d) = %v", mark, err)
 		}
 	}
 	if err := d.Close(); err != nil {

@@ -17,6 +17,7 @@ type Promise struct {
 	Voter bool   // it was a voter of the group
 	Term  uint64 // its log reached this term
 	Index uint64 // its log reached this index, durably
+	Mark  uint64 // what its log's own stable values bear since the replica began; 0 when it has none
 }
 
 // ErrPromise means a replica's log has less than the replica once promised.
@@ -31,6 +32,16 @@ func (p Promise) Check(term, last uint64) error {
 		return nil
 	}
 	return fmt.Errorf("promised index %d of term %d, found index %d of term %d: %w", p.Index, p.Term, last, term, ErrPromise)
+}
+
+// CheckMark compares the mark of the promise with the one that a log bears, 0
+// for none. A log that was emptied by its own replica still bears it; one whose
+// files were removed or exchanged does not, whatever the state has.
+func (p Promise) CheckMark(mark uint64) error {
+	if p.Mark == 0 || p.Mark == mark {
+		return nil
+	}
+	return fmt.Errorf("the log bears the mark %016x, promised was %016x: %w", mark, p.Mark, ErrPromise)
 }
 
 // Promise gives the promise of a group's replica; ok is false when it made none.
@@ -49,7 +60,7 @@ func (d *Dir) Promised() []shard.GroupID {
 }
 
 // SetPromise raises the promise of a group's replica and is durable when it
-// returns. What would lower it is left as it is. The caller makes the log
+// returns. What would lower it, or change its mark, is left as it is. The caller makes the log
 // durable up to p.Index before. A promise is coarse on purpose: it is raised
 // when the replica becomes a voter, when its log is cut, and at a graceful
 // stop, not with every entry.
@@ -59,6 +70,9 @@ func (d *Dir) SetPromise(g shard.GroupID, p Promise) error {
 	old, had := d.promises[g]
 	p.Voter = p.Voter || old.Voter
 	p.Term, p.Index = max(p.Term, old.Term), max(p.Index, old.Index)
+	if old.Mark != 0 {
+		p.Mark = old.Mark
+	}
 	if had && p == old {
 		return nil
 	}
@@ -89,12 +103,12 @@ func (d *Dir) writePromises(next map[shard.GroupID]Promise) error {
 }
 
 const (
-	promiseMagic = "chatnode-promises-1"
-	promiseBytes = 4 + 1 + 8 + 8
+	promiseMagic = "chatnode-promises-2"
+	promiseBytes = 4 + 1 + 8 + 8 + 8
 )
 
 // appendPromises appends: magic, per group {group u32, voter u8, term u64,
-// index u64} in the order of groups, CRC-32C of all before it.
+// index u64, mark u64} in the order of groups, CRC-32C of all before it.
 func appendPromises(b []byte, all map[shard.GroupID]Promise) []byte {
 	start := len(b)
 	b = append(b, promiseMagic...)
@@ -108,6 +122,7 @@ func appendPromises(b []byte, all map[shard.GroupID]Promise) []byte {
 		b = append(b, voter)
 		b = binary.BigEndian.AppendUint64(b, p.Term)
 		b = binary.BigEndian.AppendUint64(b, p.Index)
+		b = binary.BigEndian.AppendUint64(b, p.Mark)
 	}
 	return binary.BigEndian.AppendUint32(b, crcOf(b[start:]))
 }
@@ -125,6 +140,7 @@ func readPromises(b []byte) (map[shard.GroupID]Promise, error) {
 			Voter: rest[4] == 1,
 			Term:  binary.BigEndian.Uint64(rest[5:]),
 			Index: binary.BigEndian.Uint64(rest[13:]),
+			Mark:  binary.BigEndian.Uint64(rest[21:]),
 		}
 	}
 	return all, nil

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	appendEntriesMax = 64      // of one message; entries are batches
-	snapshotNever    = 1 << 62 // Raft takes no snapshots by itself: upkeep does
-	trailingMin      = 128     // entries that a cut always leaves
+	appendEntriesMax = transport.RequestEntriesMax // entries are batches
+	snapshotNever    = 1 << 62                     // Raft takes no snapshots by itself: upkeep does
+	trailingMin      = 128                         // entries that a cut always leaves
 )
 
 // group is one replica.
@@ -40,7 +40,9 @@ type group struct {
 	lead     atomic.Pointer[leadership]      // while this replica leads and is ready
 	raft     atomic.Pointer[raft.Raft]       // nil while the group is rebuilt
 	trans    atomic.Pointer[transport.Group] // as raft
+	gone     atomic.Pointer[chan struct{}]   // closed when that raft has ended; load it before raft
 	promised atomic.Bool                     // it is on record that this replica votes
+	mark     uint64                          // of the log; set before Raft runs
 
 	changing chan struct{} // the turn of a membership change
 
@@ -116,6 +118,10 @@ func (h *Host) boltPath(id shard.GroupID) string {
 // or a lost tail was cut short. The state is made durable before the log goes,
 // since the log may hold the only durable copy of what the state contains.
 func (g *group) reconcile() error {
+	promise, err := g.checkMark()
+	if err != nil {
+		return err
+	}
 	log := g.logs.log
 	applied, term := g.machine.state.Applied()
 	first, last := log.FirstIndex(), log.LastIndex()
@@ -142,46 +148,7 @@ func (g *group) reconcile() error {
 	if last > 0 && first > applied+1 {
 		return fmt.Errorf("the log begins at %d and the state ends at %d: entries are missing: %w", first, applied, store.ErrCorrupt)
 	}
-	return g.checkPromise(max(last, applied), term)
-}
-
-func (g *group) checkPromise(last, term uint64) error {
-	if g.host.deps.Promises == nil {
-		return nil
-	}
-	p, ok := g.host.deps.Promises.Promise(g.id)
-	if !ok {
-		return nil
-	}
-	g.promised.Store(p.Voter)
-	if t, err := g.logs.GetUint64([]byte("CurrentTerm")); err == nil {
-		term = max(term, t)
-	}
-	return p.Check(term, last)
-}
-
-// promiseVoter records that this replica votes, before it can.
-func (g *group) promiseVoter(term uint64) {
-	if g.host.deps.Promises == nil || g.promised.Load() {
-		return
-	}
-	if err := g.host.deps.Promises.SetPromise(g.id, store.Promise{Voter: true, Term: term}); err != nil {
-		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
-		return
-	}
-	g.promised.Store(true)
-}
-
-// promiseLog records how far the durable log has come.
-func (g *group) promiseLog() {
-	if g.host.deps.Promises == nil || !g.promised.Load() {
-		return
-	}
-	applied, term := g.machine.state.Applied()
-	p := store.Promise{Voter: true, Term: term, Index: min(applied, g.logs.log.DurableIndex())}
-	if err := g.host.deps.Promises.SetPromise(g.id, p); err != nil {
-		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
-	}
+	return g.checkPromise(promise, max(last, applied))
 }
 
 // durable is called by the log's writer after each fsync.
@@ -228,6 +195,8 @@ func (g *group) launch() error {
 			return r != nil && r.State() == raft.Follower && r.CurrentTerm() == term
 		},
 		Wanted:  g.wants,
+		Leading: g.leading,
+		Entry:   g.logs.GetLog,
 		Install: g.install,
 	})
 	if err != nil {
@@ -239,6 +208,8 @@ func (g *group) launch() error {
 		g.trans.Store(nil)
 		return errors.Join(err, trans.Close())
 	}
+	gone := make(chan struct{})
+	g.gone.Store(&gone)
 	g.raft.Store(r)
 	g.run = t
 	t.start(r)
@@ -281,6 +252,15 @@ func (g *group) wants(peer shard.NodeID) bool {
 	return false
 }
 
+// leading gives the log's last index while this replica leads in the term.
+func (g *group) leading(term uint64) uint64 {
+	r := g.raft.Load()
+	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
+		return 0
+	}
+	return r.LastIndex()
+}
+
 // halt ends Raft and what follows it. The caller holds life.
 func (g *group) halt() {
 	trans, r := g.trans.Load(), g.raft.Load()
@@ -294,6 +274,9 @@ func (g *group) halt() {
 		}
 	}
 	g.raft.Store(nil)
+	if r != nil {
+		close(*g.gone.Load()) // what Raft has not answered until here it never will
+	}
 	g.run.stop()
 	g.run = nil
 	g.trans.Store(nil)
@@ -350,14 +333,24 @@ func bootstrapGroup(h *Host, id shard.GroupID, servers []Server) error {
 	ls.replica = g.raft.Load
 	ls.voter = g.promiseVoter
 	ls.truncated = func(uint64) {}
+	g.logs = ls
+	if _, err := g.checkMark(); err != nil {
+		return errors.Join(err, closeLog())
+	}
 	snaps := &snapshotStore{state: state}
 	_, trans := raft.NewInmemTransport(raft.ServerAddress(h.id))
 	err = raft.BootstrapCluster(h.raftConfig(g.log, nil), ls, ls, snaps, trans, c)
 	return errors.Join(err, closeLog())
 }
 
-// wipeGroup removes all of a group from this node.
+// wipeGroup removes all of a group from this node. The promise goes first: one
+// without its log would refuse the group for ever, were it to come back.
 func wipeGroup(h *Host, id shard.GroupID) error {
+	if h.deps.Promises != nil {
+		if err := h.deps.Promises.Forget(id); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	if h.usesBolt(id) {
 		errs = append(errs, removeBoltLog(h.boltPath(id)))
@@ -368,11 +361,7 @@ func wipeGroup(h *Host, id shard.GroupID) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	errs = append(errs, state.Drop())
-	if h.deps.Promises != nil {
-		errs = append(errs, h.deps.Promises.Forget(id))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, state.Drop())...)
 }
 
 // waitFuture waits for one of Raft's futures as long as ctx allows.

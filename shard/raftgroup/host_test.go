@@ -385,3 +385,45 @@ func TestSinkWhileLeading(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleGroupHasNoLag: entries that no machine sees count as applied.
+func TestIdleGroupHasNoLag(t *testing.T) {
+	c := newCluster(t, 3, testConfig())
+	c.boot(1)
+	c.put(1, "a")
+	for range 2 { // with the first entries of a leader at the end, too
+		eventually(t, "every replica to have applied all", func() bool {
+			for _, m := range c.nodes {
+				if s, ok := m.host.Status(1); !ok || s.Last == 0 || s.Applied != s.Last || s.Applied < m.host.Applied(1) {
+					return false
+				}
+			}
+			return true
+		})
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		_ = c.leader(1).host.TransferLeadership(ctx, 1, "") // a busy machine may refuse it
+		cancel()
+	}
+}
+
+// TestReturnedFollowerGetsAll: what a follower has missed comes with the first
+// requests after its return, not with one small request per CommitTimeout.
+func TestReturnedFollowerGetsAll(t *testing.T) {
+	cfg := calmConfig()
+	cfg.CommitTimeout = patience // nothing but the return moves the replication on
+	c := newCluster(t, 3, cfg)
+	c.boot(1)
+	c.put(1, "first")
+	lead := c.leader(1)
+	away := c.others(lead)[0]
+	away.kill()
+	for i := range 4 * appendEntriesMax {
+		c.put(1, fmt.Sprint(i))
+	}
+	away.start(1)
+	eventually(t, "the follower to have the whole log", func() bool {
+		s, _ := c.leader(1).host.Status(1)
+		got, _ := away.host.Status(1)
+		return got.Last >= s.Last
+	})
+}

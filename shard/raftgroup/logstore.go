@@ -76,6 +76,24 @@ func (s *logStore) FirstIndex() (uint64, error) { return s.log.FirstIndex(), nil
 // LastIndex implements raft.LogStore.
 func (s *logStore) LastIndex() (uint64, error) { return s.log.LastIndex(), nil }
 
+// silentMax bounds the entries that a look for silent ones reads.
+const silentMax = 64
+
+// skipSilent gives the last index up to which all entries after applied, as far
+// as Raft has handed them on, are such as no machine sees.
+func (s *logStore) skipSilent(applied, handed uint64) uint64 {
+	var e store.LogEntry
+	for end := min(handed, applied+silentMax); applied < end; applied++ {
+		if s.log.Entry(applied+1, &e) != nil {
+			break // cut, or damaged: who needs the entry will tell
+		}
+		if t := raft.LogType(e.Type); t != raft.LogNoop && t != raft.LogBarrier {
+			break
+		}
+	}
+	return applied
+}
+
 // GetLog implements raft.LogStore.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	var e store.LogEntry

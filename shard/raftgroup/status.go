@@ -29,9 +29,9 @@ type GroupStatus struct {
 	Last       uint64
 	Durable    uint64
 	Commit     uint64
-	Applied    uint64
-	LogBytes   int64 // of entries, as far as this process wrote them
-	Queued     int   // commands that wait for the proposer
+	Applied    uint64 // with the entries after it that no machine sees
+	LogBytes   int64  // of entries, as far as this process wrote them
+	Queued     int    // commands that wait for the proposer
 	QueueBytes int
 	Ready      bool // leads and takes proposals and reads
 	Peers      []PeerStatus
@@ -64,6 +64,7 @@ func (h *Host) Status(g shard.GroupID) (s GroupStatus, ok bool) {
 		s.State = "follower"
 	}
 	s.Last = max(s.Last, r.LastIndex())
+	s.Applied = gr.logs.skipSilent(s.Applied, r.AppliedIndex())
 	for _, m := range r.GetConfiguration().Configuration().Servers {
 		p := PeerStatus{ID: shard.NodeID(m.ID), Voter: m.Suffrage == raft.Voter, Connected: true}
 		switch {

@@ -27,6 +27,11 @@ type Options struct {
 	// Wanted reports whether the replica leads and has the peer in its
 	// configuration. Replication to a peer that cannot be reached waits while so.
 	Wanted func(peer shard.NodeID) bool
+	// Leading gives the last index of the local log while the replica leads in
+	// the term, else 0; Entry reads one of the log's entries. Nil: requests go
+	// out as Raft made them.
+	Leading func(term uint64) uint64
+	Entry   func(index uint64, into *raft.Log) error
 	// Install takes a snapshot. pass hands the rest of the stream to Raft.
 	// Called from a goroutine of its own, one at a time on a node.
 	Install func(ctx context.Context, req *raft.InstallSnapshotRequest, data io.Reader,
@@ -37,6 +42,8 @@ const (
 	deliverMax  = 128 // requests that wait for a group's Raft
 	pipelineMax = 32  // AppendEntries in flight to one follower
 	wantedEvery = time.Second
+	retryMin    = 10 * time.Millisecond // before entries are sent again
+	retryMax    = 160 * time.Millisecond
 	rpcTimeout  = 10 * time.Second // of everything but entries and snapshots
 )
 

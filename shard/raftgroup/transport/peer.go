@@ -274,6 +274,12 @@ func (p *peer) greeted(boot uint64) {
 	p.mu.Lock()
 	replaced := p.boot != 0 && p.boot != boot
 	p.boot = boot
+	if replaced && p.link == nil {
+		select {
+		case p.kick <- struct{}{}: // it is back: dial now
+		default:
+		}
+	}
 	p.mu.Unlock()
 	if replaced {
 		p.dead()

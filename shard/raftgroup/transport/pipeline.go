@@ -10,6 +10,10 @@ import (
 	"github.com/chatnode/chatnode/shard"
 )
 
+// RequestEntriesMax is Raft's own limit of one request: one that is this large
+// may have been cut.
+const RequestEntriesMax = 64
+
 // pipeline sends AppendEntries without waiting for the answers of those before.
 // Answers enter Consumer in the order of their requests; after the first failure
 // nothing enters it any more and the next AppendEntries fails, on which Raft
@@ -52,6 +56,9 @@ func (g *Group) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (r
 	if !p.connected() {
 		return nil, errUnreachable
 	}
+	if g.opts.Leading != nil && g.opts.Leading(g.opts.CurrentTerm()) > g.Progress(p.id).Match+AppendEntriesMax {
+		return nil, raft.ErrPipelineReplicationNotSupported // far behind: single requests follow each other at once
+	}
 	pl := &pipeline{g: g, p: p, to: shard.NodeID(id), done: make(chan raft.AppendFuture, 2*pipelineMax)}
 	pl.room.L = &pl.mu
 	return pl, nil
@@ -60,6 +67,9 @@ func (g *Group) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (r
 // AppendEntries sends m; it waits while too many are in flight.
 func (pl *pipeline) AppendEntries(m *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	trim(m)
+	if len(m.Entries) >= RequestEntriesMax {
+		pl.g.widen(m) // there may be more than Raft sends at a time
+	}
 	f := &future{pl: pl, req: m, resp: resp, start: time.Now()}
 	pl.mu.Lock()
 	for pl.err == nil && len(pl.flying) >= pipelineMax {

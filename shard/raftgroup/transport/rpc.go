@@ -94,8 +94,10 @@ func (g *Group) wait(p *peer, c *syncCall) error {
 }
 
 // AppendEntries implements raft.Transport. Heartbeats fail at once when the
-// peer cannot be reached. Entries wait for the peer: Raft would answer failures
-// with pauses of up to 10 s, which go on when the peer is back.
+// peer cannot be reached. Entries wait for the peer, for as long as it is
+// wanted, and are sent anew when the connection broke or the peer's replica does
+// not run yet: Raft would answer each failure with a longer pause, of up to 10 s,
+// that goes on when the peer is back.
 func (g *Group) AppendEntries(id raft.ServerID, _ raft.ServerAddress, m *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	to := shard.NodeID(id)
 	if isHeartbeat(m) {
@@ -112,25 +114,79 @@ func (g *Group) AppendEntries(id raft.ServerID, _ raft.ServerAddress, m *raft.Ap
 		return err
 	}
 	trim(m)
-	for {
-		if err := g.await(p, wantedEvery); err != nil {
-			if errors.Is(err, errUnreachable) && g.opts.Wanted(to) {
-				continue
-			}
+	for pause := retryMin; ; pause = min(2*pause, retryMax) {
+		err := g.exchange(p, m, resp)
+		if err == nil {
+			return g.acknowledged(to, m, resp)
+		}
+		stale := g.opts.Leading != nil && g.opts.Leading(m.Term) == 0
+		if stale || !g.opts.Wanted(to) || !g.sleep(pause) {
 			return err
 		}
-		c := &syncCall{from: to, want: kindAppendResp, resp: resp, done: make(chan error, 1)}
-		err := p.start(kindAppend, g.id, c, true, true, func(b []byte) []byte { return encodeAppend(b, m) })
-		if errors.Is(err, errUnreachable) {
-			continue // lost between the wait and the start
+	}
+}
+
+// exchange sends entries once, when the peer can be reached, and takes the
+// answer. What the log has gained meanwhile goes with them.
+func (g *Group) exchange(p *peer, m *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if err := g.await(p, wantedEvery); err != nil {
+		return err
+	}
+	g.widen(m)
+	got := new(raft.AppendEntriesResponse) // an answer that comes too late must not meet the next one's
+	c := &syncCall{from: p.id, want: kindAppendResp, resp: got, done: make(chan error, 1)}
+	if err := p.start(kindAppend, g.id, c, true, true, func(b []byte) []byte { return encodeAppend(b, m) }); err != nil {
+		return err
+	}
+	if err := g.wait(p, c); err != nil {
+		return err
+	}
+	*resp = *got
+	return nil
+}
+
+// sleep pauses; false when the group has ended.
+func (g *Group) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-g.ctx.Done():
+		return false
+	}
+}
+
+// widen adds the entries that follow those of a request, as far as a frame
+// allows. Raft makes requests of few entries, with those that it had when it
+// began, and sends one such request in each CommitTimeout to a follower that it
+// takes for one that keeps up. Raft takes what it finds in the request after the
+// call as what was sent. A log is only added to while its replica leads: that it
+// still leads in the term of the request after the entries were read shows that
+// they follow those before.
+func (g *Group) widen(m *raft.AppendEntriesRequest) {
+	n := len(m.Entries)
+	if g.opts.Leading == nil || g.opts.Entry == nil || n == 0 {
+		return
+	}
+	size := 0
+	for _, e := range m.Entries {
+		size += entryBytes(e)
+	}
+	last := g.opts.Leading(m.Term)
+	for i := lastIndex(m) + 1; i <= last && len(m.Entries) < AppendEntriesMax; i++ {
+		e := new(raft.Log)
+		if g.opts.Entry(i, e) != nil || e.Index != i {
+			break
 		}
-		if err != nil {
-			return err
+		if size += entryBytes(e); size > AppendBytesMax {
+			break
 		}
-		if err := g.wait(p, c); err != nil {
-			return err
-		}
-		return g.acknowledged(to, m, resp)
+		m.Entries = append(m.Entries, e)
+	}
+	if len(m.Entries) > n && g.opts.Leading(m.Term) == 0 {
+		clear(m.Entries[n:])
+		m.Entries = m.Entries[:n]
 	}
 }
 

@@ -550,3 +550,82 @@ func BenchmarkAppendCodec(b *testing.B) {
 	}
 	b.SetBytes(int64(len(buf)))
 }
+
+// TestEntriesWaitForTheReplica: entries for a replica that does not run yet, at
+// a node that cannot be reached at first, get there without a failure, with what
+// the log has gained meanwhile; and the end of the group ends the wait.
+func TestEntriesWaitForTheReplica(t *testing.T) {
+	all := &ends{at: map[shard.NodeID]string{}}
+	a := open(t, all, "a", nil)
+	a.setDurable(100)
+	a.group.opts.Wanted = func(shard.NodeID) bool { return true }
+	a.group.opts.Leading = func(term uint64) uint64 {
+		if term != 7 {
+			return 0
+		}
+		return 50
+	}
+	a.group.opts.Entry = func(i uint64, l *raft.Log) error {
+		*l = raft.Log{Index: i, Term: 7}
+		return nil
+	}
+	m := request() // 42 to 44 of term 7
+	resp := new(raft.AppendEntriesResponse)
+	done := make(chan error, 1)
+	go func() { done <- a.group.AppendEntries("b", "b", m, resp) }()
+	b := open(t, all, "b", nil)
+	b.setDurable(100)
+	opts := b.group.opts
+	if err := b.group.Close(); err != nil { // refuses at once: "no such group"
+		t.Fatal(err)
+	}
+	if err := a.group.await(must(a.hub.peer("b")), patience); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if b.group, err = b.hub.Group(1, opts); err != nil {
+		t.Fatal(err)
+	}
+	go b.serve()
+	if err := <-done; err != nil || !resp.Success {
+		t.Fatalf("entries: %v, %+v", err, resp)
+	}
+	if p := a.group.Progress("b"); p.Match != 50 || lastIndex(m) != 50 {
+		t.Errorf("match = %d, sent up to %d, want 50", p.Match, lastIndex(m))
+	}
+	stale := request()
+	stale.Term = 6
+	if err := b.group.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.group.AppendEntries("b", "b", stale, resp); err == nil {
+		t.Error("entries of a term that is over do not fail")
+	}
+	go func() { done <- a.group.AppendEntries("b", "b", request(), resp) }()
+	if err := a.group.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil {
+		t.Error("no failure after the end")
+	}
+}
+
+// TestWidenStaysInItsTerm: when the lead was lost while entries were read, none
+// of them is sent.
+func TestWidenStaysInItsTerm(t *testing.T) {
+	last := uint64(60)
+	g := &Group{opts: Options{
+		Leading: func(uint64) uint64 { return last },
+		Entry: func(i uint64, l *raft.Log) error {
+			if i == 50 {
+				last = 0
+			}
+			*l = raft.Log{Index: i, Term: 7}
+			return nil
+		},
+	}}
+	m := request()
+	if g.widen(m); len(m.Entries) != 3 {
+		t.Errorf("%d entries, want the 3 of the request", len(m.Entries))
+	}
+}

@@ -1,0 +1,86 @@
+package raftgroup
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/chatnode/chatnode/store"
+)
+
+// markKey is where a log bears its mark, among the stable values: they outlive
+// the deletion of all entries, and go with the log's files.
+var markKey = []byte("chatnode/mark")
+
+var termKey = []byte("CurrentTerm") // Raft's
+
+// checkMark refuses a log that is not the one of the replica's promise: votes
+// and acknowledged entries went with it, however far the state is. A new replica
+// marks its log before Raft writes to it.
+func (g *group) checkMark() (p store.Promise, err error) {
+	if g.host.deps.Promises == nil {
+		return p, nil
+	}
+	p, _ = g.host.deps.Promises.Promise(g.id)
+	g.mark, err = g.logs.GetUint64(markKey)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return p, err
+	}
+	if err := p.CheckMark(g.mark); err != nil {
+		return p, err
+	}
+	if g.mark == 0 {
+		g.mark = rand.Uint64() | 1
+		err = g.logs.SetUint64(markKey, g.mark)
+	} else {
+		err = nil
+	}
+	return p, err
+}
+
+// checkPromise compares what the replica has promised with the log's term and
+// with the last index that log and state have, and puts a new log's mark on
+// record. The state's term says nothing here: votes are in the log alone.
+func (g *group) checkPromise(p store.Promise, last uint64) error {
+	if g.host.deps.Promises == nil {
+		return nil
+	}
+	g.promised.Store(p.Voter)
+	term, err := g.logs.GetUint64(termKey)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err := p.Check(term, last); err != nil {
+		return err
+	}
+	return g.host.deps.Promises.SetPromise(g.id, store.Promise{Mark: g.mark})
+}
+
+// promiseVoter records that this replica votes, before it can.
+func (g *group) promiseVoter(term uint64) {
+	if g.host.deps.Promises == nil || g.promised.Load() {
+		return
+	}
+	if err := g.host.deps.Promises.SetPromise(g.id, store.Promise{Voter: true, Term: term, Mark: g.mark}); err != nil {
+		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
+		return
+	}
+	g.promised.Store(true)
+}
+
+// promiseLog records how far the durable log has come.
+func (g *group) promiseLog() {
+	if g.host.deps.Promises == nil || !g.promised.Load() {
+		return
+	}
+	term, err := g.logs.GetUint64(termKey)
+	if err == nil {
+		applied, _ := g.machine.state.Applied()
+		err = g.host.deps.Promises.SetPromise(g.id, store.Promise{
+			Voter: true, Term: term, Index: min(applied, g.logs.log.DurableIndex()), Mark: g.mark,
+		})
+	}
+	if err != nil {
+		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
+	}
+}
