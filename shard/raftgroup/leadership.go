@@ -102,8 +102,9 @@ func (t *tenure) won(r *raft.Raft, term uint64) {
 }
 
 func (t *tenure) barrier(r *raft.Raft, term uint64) {
+	gone := *t.g.gone.Load() // of r: a tenure ends before its Raft is replaced
 	for {
-		f := r.Barrier(0)
+		f := endWith(r.Barrier(0), gone)
 		err := f.Error()
 		if err == nil {
 			if i, ok := f.(raft.IndexFuture); ok {

@@ -28,7 +28,7 @@ func (h *Host) change(ctx context.Context, g shard.GroupID, op string, fn func(r
 	if gr == nil {
 		return errNoGroup
 	}
-	r := gr.raft.Load()
+	gone, r := gr.gone.Load(), gr.raft.Load()
 	if r == nil || !gr.leads() {
 		return chat.E(op, chat.NotLeader, "ask the leader of the group", nil)
 	}
@@ -44,7 +44,7 @@ func (h *Host) change(ctx context.Context, g shard.GroupID, op string, fn func(r
 	if f == nil {
 		return nil
 	}
-	err := waitFuture(ctx, f)
+	err := waitFuture(ctx, endWith(f, *gone))
 	switch {
 	case err == nil:
 		gr.log.Info("membership changed", "op", op, "index", f.Index())
@@ -151,7 +151,7 @@ func (h *Host) TransferLeadership(ctx context.Context, g shard.GroupID, to shard
 			case <-time.After(transferPause << try):
 			}
 		}
-		r, trans := gr.raft.Load(), gr.trans.Load()
+		gone, r, trans := gr.gone.Load(), gr.raft.Load(), gr.trans.Load()
 		if r == nil || trans == nil || r.State() != raft.Leader {
 			return chat.E("transfer leadership", chat.NotLeader, "this node does not lead the group", last)
 		}
@@ -163,7 +163,7 @@ func (h *Host) TransferLeadership(ctx context.Context, g shard.GroupID, to shard
 			return chat.E("transfer leadership", chat.Unavailable, "no other voter can be reached", last)
 		}
 		gr.proposer.pause(drainLimit)
-		last = waitFuture(ctx, r.LeadershipTransferToServer(raft.ServerID(target), raft.ServerAddress(target)))
+		last = waitFuture(ctx, endWith(r.LeadershipTransferToServer(raft.ServerID(target), raft.ServerAddress(target)), *gone))
 		if last == nil {
 			gr.awaitLost(ctx)
 		}

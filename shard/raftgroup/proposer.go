@@ -129,8 +129,8 @@ func (w *worker) round() bool {
 	}
 	p.g.awaiting.Add(1)
 	var f raft.ApplyFuture
-	if r := p.g.raft.Load(); r != nil {
-		f = r.Apply(payload, 0)
+	if gone, r := p.g.gone.Load(), p.g.raft.Load(); r != nil {
+		f = endWith(r.Apply(payload, 0), *gone)
 	}
 	p.order.Unlock()
 	w.settle(f, start)

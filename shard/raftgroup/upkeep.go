@@ -104,7 +104,7 @@ func (g *group) maybeCut() {
 // cut makes the state durable and shortens the log to about keep bytes of what
 // is applied.
 func (g *group) cut(keep int64) error {
-	r := g.raft.Load()
+	gone, r := g.gone.Load(), g.raft.Load()
 	if r == nil {
 		return errStopping
 	}
@@ -118,7 +118,7 @@ func (g *group) cut(keep int64) error {
 		_ = r.ReloadConfig(rc) // the same values were taken before
 	}()
 	g.promiseLog()
-	if err := r.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	if err := endWith(r.Snapshot(), *gone).Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return chat.E("cut log", chat.Unavailable, "", err)
 	}
 	if m := g.host.deps.Metrics.Cut; m != nil {
