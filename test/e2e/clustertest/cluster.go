@@ -263,6 +263,7 @@ func (c *Cluster) byID(id string) *Node {
 
 // end reaps all processes and shows or keeps what a failed test needs.
 func (c *Cluster) end(tb testing.TB) {
+	tb.Helper()
 	for _, n := range c.Nodes {
 		n.reap()
 	}

@@ -41,6 +41,7 @@ type entry struct {
 }
 
 func newRoom(t *testing.T, c *clustertest.Cluster) *room {
+	t.Helper()
 	return &room{t: t, c: c, token: make(map[string]string), http: &http.Client{
 		Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 	}}
