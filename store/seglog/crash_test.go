@@ -270,6 +270,13 @@ func TestDiskError(t *testing.T) {
 	for _, op := range []string{"write", "sync", "rename", "create", "syncdir"} {
 		t.Run(op, func(t *testing.T) {
 			fs := storetest.NewCrashFS()
+			var broken atomic.Bool
+			fs.Fail = func(what, _ string) error {
+				if what == op && broken.Load() {
+					return errDisk
+				}
+				return nil
+			}
 			told := make(chan error, 10)
 			o := small(fs)
 			o.OnFatal = func(err error) { told <- err }
@@ -285,14 +292,7 @@ func TestDiskError(t *testing.T) {
 			if err := errors.Join(g.Append(good), g.WaitDurable(20)); err != nil {
 				t.Fatal(err)
 			}
-			var broken atomic.Bool
 			broken.Store(true)
-			fs.Fail = func(what, _ string) error {
-				if what == op && broken.Load() {
-					return errDisk
-				}
-				return nil
-			}
 			next := uint64(21)
 			for err == nil && next < 5000 {
 				if err = g.Append(storetest.Entries(next, 1, 20)); err == nil {
