@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,18 +26,25 @@ type Failover struct {
 	Conversations int
 	Interval      time.Duration // between two messages of a probe
 	Calm          time.Duration // before each fault
-	Pause         time.Duration // of a paused node, and length of a storm of transfers
+	Pause         time.Duration // of a paused node, a partition, a storm of transfers
 	Recovery      time.Duration // longest wait for the cluster to be whole again
 }
 
 // FailoverFaults are the faults with what they do.
 var FailoverFaults = map[string]string{
-	"kill":     "SIGKILL to the node that leads most groups, then start it again",
-	"pause":    "SIGSTOP to that node, SIGCONT after the pause",
-	"stop":     "graceful stop of that node, then start it again",
-	"transfer": "a storm of leadership transfers",
-	"rolling":  "graceful restart of one node after the other",
+	"kill":      "SIGKILL to the node that leads most groups, then start it again",
+	"pause":     "SIGSTOP to that node, SIGCONT after the pause",
+	"stop":      "graceful stop of that node, then start it again",
+	"partition": "that node and the others do not reach each other, until the pause is over (root)",
+	"one-way":   "that node does not hear the others, which hear it, until the pause is over (root)",
+	"replace":   "a new node joins, and that node is removed from the cluster",
+	"transfer":  "a storm of leadership transfers",
+	"rolling":   "graceful restart of one node after the other",
 }
+
+// CutsNetwork reports whether the fault needs a cluster with a network of its
+// own.
+func (w Failover) CutsNetwork() bool { return w.Fault == "partition" || w.Fault == "one-way" }
 
 // DefaultFailover kills a leader twenty times.
 func DefaultFailover() Failover {
@@ -48,7 +58,8 @@ func DefaultFailover() Failover {
 func (w Failover) Validate() error {
 	var errs []error
 	if _, ok := FailoverFaults[w.Fault]; !ok {
-		errs = append(errs, fmt.Errorf("fault: %q is none of kill, pause, stop, transfer and rolling", w.Fault))
+		errs = append(errs, fmt.Errorf("fault: %q is none of %s", w.Fault,
+			strings.Join(slices.Sorted(maps.Keys(FailoverFaults)), ", ")))
 	}
 	if w.Repetitions < 1 || w.Repetitions > 10_000 {
 		errs = append(errs, fmt.Errorf("repetitions: %d is not within 1 and 10000", w.Repetitions))
@@ -198,6 +209,10 @@ func (p *probes) breakNode(ctx context.Context, victim int, rnd *rand.Rand) erro
 		return p.restart(ctx, n, fault, n.Stop)
 	case "pause":
 		return p.pause(ctx, n, fault)
+	case "partition", "one-way":
+		return p.partition(ctx, n, fault)
+	case "replace":
+		return p.replace(ctx, victim)
 	case "rolling":
 		return p.rolling(ctx)
 	default:
@@ -248,6 +263,36 @@ func (p *probes) pause(ctx context.Context, n *target.Node, fault time.Time) err
 	return p.recovered(ctx, fault.Add(p.w.Pause).Add(settled))
 }
 
+func (p *probes) partition(ctx context.Context, n *target.Node, fault time.Time) error {
+	if err := p.r.Target.Cut(n, p.w.Fault == "one-way"); err != nil {
+		return err
+	}
+	ok := wait(ctx, p.w.Pause)
+	p.mark("heal " + n.ID)
+	if err := p.r.Target.Heal(); err != nil {
+		return err
+	}
+	if !ok {
+		return ctx.Err()
+	}
+	return p.recovered(ctx, fault.Add(p.w.Pause).Add(settled))
+}
+
+// replace gives the place of a node to a new one.
+func (p *probes) replace(ctx context.Context, victim int) error {
+	ctx, cancel := context.WithTimeout(ctx, p.w.Recovery)
+	defer cancel()
+	n, err := p.r.Target.Replace(ctx, p.r.Target.Nodes[victim])
+	if err != nil {
+		return err
+	}
+	p.mark(n.ID + " is in its place")
+	if err := p.redial(ctx, victim); err != nil {
+		return err
+	}
+	return p.recovered(ctx, time.Now().Add(settled))
+}
+
 func (p *probes) rolling(ctx context.Context) error {
 	for i, n := range p.r.Target.Nodes {
 		p.avoid.Store(int32(i))
@@ -266,7 +311,7 @@ func (p *probes) rolling(ctx context.Context) error {
 		}
 		// Its own client must be back before it is used again: the time that a
 		// client takes to come back is not the cluster's.
-		if _, err := p.clients[i].Ping(ctx); err != nil {
+		if _, err := p.client(i).Ping(ctx); err != nil {
 			return err
 		}
 	}

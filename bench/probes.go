@@ -15,7 +15,6 @@ import (
 type probes struct {
 	w       Failover
 	r       *Run
-	clients []*client.Client // one per node
 	convs   []probe
 	begin   time.Time
 	stop    context.CancelFunc
@@ -24,9 +23,10 @@ type probes struct {
 	avoid   atomic.Int32 // the node whose client is not used
 	marks   []Mark
 
-	mu     sync.Mutex // guards the rest
-	errors map[string]int64
-	counts []int64 // acks per seriesStep
+	mu      sync.Mutex       // guards the rest
+	clients []*client.Client // one per node
+	errors  map[string]int64
+	counts  []int64 // acks per seriesStep
 }
 
 const seriesStep = 100 * time.Millisecond
@@ -43,11 +43,7 @@ type probe struct {
 func (w Failover) open(ctx context.Context, r *Run) (*probes, error) {
 	p := &probes{w: w, r: r, begin: time.Now(), errors: make(map[string]int64)}
 	var err error
-	if p.clients, err = r.dial(ctx, len(r.Target.Nodes), func(_ int, cfg *client.Config) {
-		cfg.InFlightMax = 1 << 16
-		cfg.BackoffMin, cfg.BackoffMax = 10*time.Millisecond, 200*time.Millisecond
-		cfg.PingInterval, cfg.PongTimeout = time.Second, time.Second
-	}); err != nil {
+	if p.clients, err = r.dial(ctx, len(r.Target.Nodes), probing); err != nil {
 		return nil, err
 	}
 	ids, err := r.conversations(ctx, p.clients[0], w.Conversations)
@@ -66,6 +62,33 @@ func (w Failover) open(ctx context.Context, r *Run) (*probes, error) {
 	return p, nil
 }
 
+// probing makes clients that notice at once when they are cut off.
+func probing(_ int, cfg *client.Config) {
+	cfg.InFlightMax = 1 << 16
+	cfg.BackoffMin, cfg.BackoffMax = 10*time.Millisecond, 200*time.Millisecond
+	cfg.PingInterval, cfg.PongTimeout = time.Second, time.Second
+}
+
+// client is the client of the node at a place.
+func (p *probes) client(place int) *client.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.clients[place]
+}
+
+// redial gives a place whose node was replaced a client of the new node.
+func (p *probes) redial(ctx context.Context, place int) error {
+	fresh, err := p.r.dialOne(ctx, place, probing)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	old := p.clients[place]
+	p.clients[place] = fresh
+	p.mu.Unlock()
+	return old.Close()
+}
+
 func (p *probes) close() {
 	p.stop()
 	p.running.Wait()
@@ -75,19 +98,19 @@ func (p *probes) close() {
 // send walks through the conversations, each once per interval.
 func (p *probes) send(ctx context.Context) {
 	step := p.w.Interval / time.Duration(len(p.convs))
-	begin := time.Now()
+	begin, nodes := time.Now(), len(p.r.Target.Nodes)
 	for i := 0; ; i++ {
 		due := begin.Add(time.Duration(i) * step)
 		if early := time.Until(due); early > 200*time.Microsecond && !wait(ctx, early) || ctx.Err() != nil {
 			return
 		}
 		c := &p.convs[i%len(p.convs)]
-		via := i % len(p.convs) % len(p.clients)
+		via := i % len(p.convs) % nodes
 		if via == int(p.avoid.Load()) {
-			via = (via + 1) % len(p.clients)
+			via = (via + 1) % nodes
 		}
 		start := time.Now()
-		err := p.clients[via].SendAsync(ctx, client.Message{Conv: c.conv, Text: "probe", NoWait: true}, func(_ chat.Ack, err error) {
+		err := p.client(via).SendAsync(ctx, client.Message{Conv: c.conv, Text: "probe", NoWait: true}, func(_ chat.Ack, err error) {
 			p.answer(c, start, err)
 		})
 		if err != nil {

@@ -81,17 +81,8 @@ func (res *Result) use(u target.Usage) {
 // device.
 func (r *Run) dial(ctx context.Context, n int, adjust func(i int, cfg *client.Config)) ([]*client.Client, error) {
 	clients := make([]*client.Client, 0, n)
-	urls := r.Target.URLs()
 	for i := range n {
-		cfg := client.DefaultConfig()
-		cfg.Agent = "chatbench"
-		if adjust != nil {
-			adjust(i, &cfg)
-		}
-		// The first address is this connection's own; SDK clients that lose it
-		// go on to the others.
-		own := append([]string{urls[i%len(urls)]}, urls...)
-		c, err := client.Dial(ctx, own[:1], r.Target.Tokens(r.user()), cfg)
+		c, err := r.dialOne(ctx, i, adjust)
 		if err != nil {
 			closeAll(clients)
 			return nil, fmt.Errorf("connection %d: %w", i, err)
@@ -99,6 +90,17 @@ func (r *Run) dial(ctx context.Context, n int, adjust func(i int, cfg *client.Co
 		clients = append(clients, c)
 	}
 	return clients, nil
+}
+
+// dialOne opens connection i: to one node, and to no other when it is lost.
+func (r *Run) dialOne(ctx context.Context, i int, adjust func(i int, cfg *client.Config)) (*client.Client, error) {
+	cfg := client.DefaultConfig()
+	cfg.Agent, cfg.NetDial = "chatbench", r.Target.NetDial()
+	if adjust != nil {
+		adjust(i, &cfg)
+	}
+	urls := r.Target.URLs()
+	return client.Dial(ctx, []string{urls[i%len(urls)]}, r.Target.Tokens(r.user()), cfg)
 }
 
 func closeAll(clients []*client.Client) {

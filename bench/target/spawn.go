@@ -27,6 +27,7 @@ type Config struct {
 	Keep     bool     // leave the directory
 	Args     []string // more flags for every node
 	Debug    bool     // open the port for profiles
+	Network  bool     // each node on a host of its own, so that the network can be cut; needs root
 }
 
 // Node is one node of a target.
@@ -39,6 +40,9 @@ type Node struct {
 	binary string
 	args   []string // nil when the node is not ours to start
 	log    string
+	place  int    // its position in a spawned cluster
+	peer   string // HOST:PORT for the other nodes
+	in     func(start func() error) error
 
 	mu   sync.Mutex
 	pid  int
@@ -63,8 +67,8 @@ func Spawn(ctx context.Context, cfg Config) (*Target, error) {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spawn: %w", err)
 	}
-	t := &Target{Dir: dir, keep: cfg.Keep || cfg.Dir != "", http: newHTTP()}
-	if err := t.prepare(cfg, binary); err != nil {
+	t := &Target{Dir: dir, keep: cfg.Keep || cfg.Dir != "", spawned: cfg, binary: binary}
+	if err := t.prepare(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	if err := t.boot(ctx); err != nil {
@@ -101,55 +105,83 @@ func randomHex(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// prepare writes the secrets and says how each node is started.
-func (t *Target) prepare(cfg Config, binary string) error {
+// prepare writes the secrets, makes the network, and says how each node is
+// started.
+func (t *Target) prepare() error {
 	t.secret = []byte(randomHex(32))
-	secretFile, tokenFile := filepath.Join(t.Dir, "secret"), filepath.Join(t.Dir, "join-token")
-	if err := os.WriteFile(secretFile, t.secret, 0o600); err != nil {
+	t.secretFile, t.tokenFile = filepath.Join(t.Dir, "secret"), filepath.Join(t.Dir, "join-token")
+	if err := os.WriteFile(t.secretFile, t.secret, 0o600); err != nil {
 		return fmt.Errorf("spawn: %w", err)
 	}
-	if err := os.WriteFile(tokenFile, []byte(randomHex(20)), 0o600); err != nil {
+	if err := os.WriteFile(t.tokenFile, []byte(randomHex(20)), 0o600); err != nil {
 		return fmt.Errorf("spawn: %w", err)
 	}
-	addrs, err := freeAddresses(3 * cfg.Nodes)
-	if err != nil {
-		return fmt.Errorf("spawn: %w", err)
+	if t.spawned.Network {
+		var err error
+		if t.network, err = newNetwork(t.spawned.Nodes); err != nil {
+			return fmt.Errorf("spawn: %w", err)
+		}
 	}
-	for i := range cfg.Nodes {
-		id := fmt.Sprintf("n%d", i+1)
-		public, peer, debug := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
-		n := &Node{
-			ID: id, URL: "http://" + public, binary: binary,
-			Data: filepath.Join(t.Dir, id), log: filepath.Join(t.Dir, id+".log"),
+	t.http = newHTTP(t.NetDial())
+	for place := range t.spawned.Nodes {
+		n, err := t.newNode(place)
+		if err != nil {
+			return fmt.Errorf("spawn: %w", err)
 		}
-		if i == 0 {
-			n.args = []string{"start", "--bootstrap"}
-		} else {
-			n.args = []string{"join", "--peer", addrs[1]}
+		verb := []string{"start", "--bootstrap"}
+		if place > 0 {
+			verb = []string{"join", "--peer", t.Nodes[0].peer}
 		}
-		n.args = append(n.args, "--node-id", id, "--data-dir", n.Data, "--listen-client", public, "--listen-peer", peer,
-			"--auth-secret-file", secretFile, "--join-token-file", tokenFile)
-		if cfg.Debug {
-			n.Debug = debug
-			n.args = append(n.args, "--listen-debug", debug)
-		}
-		if cfg.Groups > 0 {
-			n.args = append(n.args, "--groups", strconv.Itoa(cfg.Groups))
-		}
-		if cfg.Replicas > 0 {
-			n.args = append(n.args, "--replicas", strconv.Itoa(cfg.Replicas))
-		}
-		n.args = append(n.args, cfg.Args...)
+		n.args = append(verb, n.args...)
 		t.Nodes = append(t.Nodes, n)
 	}
 	return nil
 }
 
-// freeAddresses gives n ports of loopback that nobody listened on a moment ago.
-func freeAddresses(n int) ([]string, error) {
+// newNode says how a node that was never there is started, but for the verb.
+func (t *Target) newNode(place int) (*Node, error) {
+	t.named++
+	id := fmt.Sprintf("n%d", t.named)
+	host := "127.0.0.1"
+	n := &Node{
+		ID: id, binary: t.binary, place: place, in: func(start func() error) error { return start() },
+		Data: filepath.Join(t.Dir, id), log: filepath.Join(t.Dir, id+".log"),
+	}
+	if t.network != nil {
+		host = t.network.address(place)
+		n.in = func(start func() error) error { return t.network.in(place, start) }
+	}
+	var addrs []string
+	if err := n.in(func() (err error) { addrs, err = freeAddresses(host, 3); return err }); err != nil {
+		return nil, err
+	}
+	n.URL, n.peer = "http://"+addrs[0], addrs[1]
+	n.args = []string{
+		"--node-id", id, "--data-dir", n.Data, "--listen-client", addrs[0], "--listen-peer", n.peer,
+		"--auth-secret-file", t.secretFile, "--join-token-file", t.tokenFile,
+	}
+	if t.network != nil {
+		n.args = append(n.args, "--insecure") // nobody else is on that network
+	}
+	if t.spawned.Debug {
+		n.Debug = addrs[2]
+		n.args = append(n.args, "--listen-debug", n.Debug)
+	}
+	if t.spawned.Groups > 0 {
+		n.args = append(n.args, "--groups", strconv.Itoa(t.spawned.Groups))
+	}
+	if t.spawned.Replicas > 0 {
+		n.args = append(n.args, "--replicas", strconv.Itoa(t.spawned.Replicas))
+	}
+	n.args = append(n.args, t.spawned.Args...)
+	return n, nil
+}
+
+// freeAddresses gives n ports of a host that nobody listened on a moment ago.
+func freeAddresses(host string, n int) ([]string, error) {
 	var addrs []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +288,7 @@ func (n *Node) Start() error {
 	cmd := exec.Command(n.binary, n.args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = attributes()
-	if err := cmd.Start(); err != nil {
+	if err := n.in(cmd.Start); err != nil {
 		return fmt.Errorf("start %s: %w", n.ID, err)
 	}
 	done := make(chan struct{})

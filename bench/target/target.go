@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -19,8 +20,16 @@ type Target struct {
 	Dir    string // of a spawned cluster
 	secret []byte
 	token  string // instead of the secret: one user for everything
-	keep   bool
 	http   *http.Client
+
+	// Of a spawned cluster.
+	spawned               Config
+	binary                string
+	secretFile, tokenFile string
+	keep                  bool
+	network               *network // nil on loopback
+	named                 int      // nodes that were given an id
+	leaving               *Node    // not among Nodes any more, and still running
 }
 
 // Attach is a cluster that runs already. Give the secret that signs its
@@ -32,7 +41,7 @@ func Attach(addresses []string, secret []byte, token string, pids []int) (*Targe
 	if len(secret) == 0 && token == "" {
 		return nil, errors.New("target: give the secret of the tokens, or a token")
 	}
-	t := &Target{secret: bytes.TrimSpace(secret), token: token, http: newHTTP()}
+	t := &Target{secret: bytes.TrimSpace(secret), token: token, http: newHTTP(nil)}
 	for i, a := range addresses {
 		n := &Node{ID: fmt.Sprintf("node%d", i+1), URL: baseURL(a)}
 		if i < len(pids) {
@@ -43,8 +52,19 @@ func Attach(addresses []string, secret []byte, token string, pids []int) (*Targe
 	return t, nil
 }
 
-func newHTTP() *http.Client {
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+// Dialer opens connections to nodes.
+type Dialer = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// NetDial is how clients have to dial the nodes; nil for plainly.
+func (t *Target) NetDial() Dialer {
+	if t.network == nil {
+		return nil
+	}
+	return t.network.dial
+}
+
+func newHTTP(dial Dialer) *http.Client {
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 }
 
 func baseURL(address string) string {
@@ -84,6 +104,12 @@ func (t *Target) Close() error {
 		if n.args != nil {
 			errs = append(errs, n.Kill())
 		}
+	}
+	if t.leaving != nil {
+		errs = append(errs, t.leaving.Kill())
+	}
+	if t.network != nil {
+		errs = append(errs, t.network.close())
 	}
 	if t.Dir != "" && !t.keep {
 		errs = append(errs, os.RemoveAll(t.Dir))

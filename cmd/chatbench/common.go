@@ -40,6 +40,7 @@ type common struct {
 	quiet      bool
 	profile    string
 	startup    time.Duration
+	network    bool // the workload cuts the network
 }
 
 func commonFlags(cmd *cobra.Command) *common {
@@ -76,7 +77,7 @@ func (c *common) target(ctx context.Context, a *app) (*target.Target, error) {
 		defer cancel()
 		return target.Spawn(starting, target.Config{
 			Binary: c.binary, Nodes: c.spawn, Groups: c.groups, Replicas: c.replicas,
-			Dir: c.dir, Keep: c.keep, Args: c.nodeArgs, Debug: c.debug,
+			Dir: c.dir, Keep: c.keep, Args: c.nodeArgs, Debug: c.debug, Network: c.network,
 		})
 	case len(c.addresses) > 0:
 		secret := []byte(a.env("CHATNODE_AUTH_SECRET"))

@@ -17,6 +17,9 @@ func (a *app) failoverCommand() *cobra.Command {
   kill      ` + bench.FailoverFaults["kill"] + `
   pause     ` + bench.FailoverFaults["pause"] + `
   stop      ` + bench.FailoverFaults["stop"] + `
+  partition ` + bench.FailoverFaults["partition"] + `
+  one-way   ` + bench.FailoverFaults["one-way"] + `
+  replace   ` + bench.FailoverFaults["replace"] + `
   transfer  ` + bench.FailoverFaults["transfer"] + `
   rolling   ` + bench.FailoverFaults["rolling"] + `
 The gap of a conversation is the longest time from the fault, or a later send, to the acknowledgement.
@@ -30,7 +33,7 @@ Conversations whose groups did not notice are left out of the gaps. Give several
 	fs.IntVar(&w.Conversations, "conversations", w.Conversations, "probe conversations, spread over the groups")
 	fs.DurationVar(&w.Interval, "interval", w.Interval, "time between two messages of a conversation")
 	fs.DurationVar(&w.Calm, "calm", w.Calm, "least time between recovery and the next fault")
-	fs.DurationVar(&w.Pause, "pause", w.Pause, "length of a pause and of a storm")
+	fs.DurationVar(&w.Pause, "pause", w.Pause, "length of a pause, a partition and a storm")
 	fs.DurationVar(&w.Recovery, "recovery", w.Recovery, "longest wait for recovery")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var all []bench.Failover
@@ -41,6 +44,7 @@ Conversations whose groups did not notice are left out of the gaps. Give several
 				return err
 			}
 			all = append(all, one)
+			c.network = c.network || one.CutsNetwork()
 		}
 		return c.with(cmd.Context(), a, inTurn(all))
 	}

@@ -76,11 +76,36 @@ func (d *Disk) Cut() error {
 }
 
 // Restore brings back what survived. The process must be gone.
+//
+// The file system without power lives on while anything holds it: a process
+// that entered a mount namespace of its own for a moment, as "ip netns exec"
+// does, holds a copy of every mount. A new mount would then show it again, so
+// this mounts until files can be made.
 func (d *Disk) Restore() error {
-	if err := d.unmount(); err != nil {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(unmountWait); ; <-tick.C {
+		if err := errors.Join(d.unmount(), d.mount()); err != nil {
+			return err
+		}
+		err := d.probe()
+		if err == nil || errors.Is(err, unix.ENOSPC) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s stays without power: %w", d.Dir, err)
+		}
+	}
+}
+
+// probe makes a file and takes it away.
+func (d *Disk) probe() error {
+	name := filepath.Join(d.Dir, ".probe")
+	f, err := os.Create(name)
+	if err != nil {
 		return err
 	}
-	return d.mount()
+	return errors.Join(f.Close(), os.Remove(name))
 }
 
 func (d *Disk) unmount() error {
