@@ -3,7 +3,9 @@ package disk
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -81,6 +83,51 @@ func TestFillAndFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(name, make([]byte, 1<<20), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRestoreOutlastsCopiesOfTheMount holds the dead file system in another
+// mount namespace, where an unmount here does not reach.
+func TestRestoreOutlastsCopiesOfTheMount(t *testing.T) {
+	d := newDisk(t)
+	if _, err := exec.LookPath("unshare"); err != nil {
+		t.Skip("SKIPPED: needs the program unshare")
+	}
+	holder := exec.Command("unshare", "-m", "--propagation", "private", "sh", "-c", "echo held; read line")
+	in, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close(); _ = holder.Wait() })
+	if _, err := io.ReadFull(out, make([]byte, len("held\n"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.unmount(), d.mount()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.probe(); !errors.Is(err, unix.EIO) {
+		t.Fatalf("a new mount beside the copy: %v, want EIO", err)
+	}
+	restored := make(chan error)
+	go func() { restored <- d.Restore() }()
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-restored; err != nil {
+		t.Fatal(err)
+	}
+	if err := d.probe(); err != nil {
 		t.Error(err)
 	}
 }
