@@ -21,6 +21,7 @@ type Config struct {
 	Turns         int
 	Bytes         int // of a message
 	Conversations int // that chatnode spreads the messages over
+	Streams       int // that JetStream does; its streams are Raft groups
 	Duration      time.Duration
 	Rounds        int // kills of a failover
 	Seed          uint64
@@ -34,7 +35,7 @@ func DefaultConfig() Config {
 	}
 	return Config{
 		PeerBench: "peerbench", Works: append(works, Work{Kind: "pages", Outstanding: 16}),
-		Turns: 5, Bytes: 256, Conversations: 1000, Duration: 5 * time.Second, Rounds: 5,
+		Turns: 5, Bytes: 256, Conversations: 1000, Streams: 1, Duration: 5 * time.Second, Rounds: 5,
 	}
 }
 
@@ -66,6 +67,9 @@ func (c Config) Validate() error {
 	}
 	if c.Bytes < 8 || c.Bytes > 64<<10 {
 		fault("--payload: %d is not within 8 and 65536", c.Bytes)
+	}
+	if c.Streams < 1 || c.Streams > 64 {
+		fault("--streams: %d is not within 1 and 64", c.Streams)
 	}
 	if c.Conversations < 1 || c.Duration <= 0 || c.Rounds < 1 {
 		fault("--conversations, --duration and --rounds must be above 0")

@@ -73,7 +73,7 @@ func TestPeerFigures(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	err := Config{PeerBench: "no-such-program", Etcd: "no-such-etcd"}.Validate()
-	for _, want := range []string{"--peerbench", "--etcd", "--work", "--turns", "--payload", "--duration"} {
+	for _, want := range []string{"--peerbench", "--etcd", "--work", "--turns", "--payload", "--streams", "--duration"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Validate = %v, want a fault of %s", err, want)
 		}

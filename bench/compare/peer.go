@@ -47,6 +47,9 @@ func (c Config) peer(name string, args ...string) system {
 		if w.Outstanding > 0 {
 			args = append(args, "--outstanding="+strconv.Itoa(w.Outstanding))
 		}
+		if w.Kind == "append" {
+			args = append(args, "--streams="+strconv.Itoa(c.Streams)) // etcd has none and does not mind
+		}
 		if w.Rate > 0 {
 			args = append(args, "--rate="+strconv.Itoa(w.Rate))
 		}

@@ -15,24 +15,34 @@ import (
 	js "github.com/nats-io/nats.go/jetstream"
 )
 
-// jetstream is a cluster of three nats-servers with one stream of three
-// replicas on disk.
+// jetstream is a cluster of three nats-servers with streams of three replicas
+// on disk. Each stream is a Raft group and has one subject.
 type jetstream struct {
 	binary, sync string
+	streams      int // appends take turns; what reads uses the first
 	servers      []*process
 	urls         []string
 	conns        []*nats.Conn
 	contexts     []js.JetStream
+	subjects     []string // of the streams
 	next         atomic.Uint64
 }
 
 const (
-	stream       = "CHAT"
-	subject      = "chat.1"
 	natsConns    = 32
 	ackTimeout   = 10 * time.Second
 	pendingSlack = 16
 )
+
+// stream is the first one, which alone is read.
+const stream = "CHAT1"
+
+func streamName(i int) string { return fmt.Sprintf("CHAT%d", i+1) }
+
+func subjectOf(i int) string { return fmt.Sprintf("chat.%d", i+1) }
+
+// nextSubject takes the streams in turn.
+func (j *jetstream) nextSubject() string { return j.subjects[j.next.Add(1)%uint64(j.streams)] }
 
 func (j *jetstream) procs() []*process { return j.servers }
 
@@ -104,10 +114,21 @@ func (j *jetstream) create(ctx context.Context) error {
 		}
 		j.conns, j.contexts = append(j.conns, c), append(j.contexts, x)
 	}
-	cctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	j.subjects = j.subjects[:0]
+	for i := range j.streams {
+		if err := j.createStream(ctx, i); err != nil {
+			return err
+		}
+		j.subjects = append(j.subjects, subjectOf(i))
+	}
+	return nil
+}
+
+func (j *jetstream) createStream(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	_, err := j.contexts[0].CreateOrUpdateStream(cctx, js.StreamConfig{
-		Name: stream, Subjects: []string{"chat.>"}, Storage: js.FileStorage, Replicas: nodes, AllowDirect: true,
+	_, err := j.contexts[0].CreateOrUpdateStream(ctx, js.StreamConfig{
+		Name: streamName(i), Subjects: []string{subjectOf(i)}, Storage: js.FileStorage, Replicas: nodes, AllowDirect: true,
 	})
 	return err
 }
@@ -122,7 +143,7 @@ func (j *jetstream) stop() {
 }
 
 func (j *jetstream) append(ctx context.Context, body []byte) error {
-	_, err := j.contexts[j.next.Add(1)%natsConns].Publish(ctx, subject, body)
+	_, err := j.contexts[j.next.Load()%natsConns].Publish(ctx, j.nextSubject(), body)
 	return err
 }
 
@@ -151,7 +172,7 @@ func (j *jetstream) pipeline(ctx context.Context, x js.JetStream, window int, bo
 	for ctx.Err() == nil {
 		for len(queue) < window {
 			at := time.Now()
-			f, err := x.PublishAsync(subject, body)
+			f, err := x.PublishAsync(j.nextSubject(), body)
 			if err != nil {
 				done(0, err)
 				return

@@ -18,6 +18,7 @@ type options struct {
 	System      string        // jetstream or etcd
 	Binary      string        // of the server
 	Sync        string        // always or default; jetstream only
+	Streams     int           // jetstream only
 	Work        string        // append, pages, latency or failover
 	Outstanding int           // closed loop: operations in flight
 	Rate        int           // open loop: operations per second
@@ -30,6 +31,7 @@ type options struct {
 
 const (
 	outstandingMax = 4096
+	streamsMax     = 64
 	bytesMax       = 1 << 20
 	durationMax    = 10 * time.Minute
 	warmUp         = time.Second
@@ -64,6 +66,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.System, "system", "jetstream", "jetstream or etcd")
 	f.StringVar(&o.Binary, "binary", "", "path of the server's binary")
 	f.StringVar(&o.Sync, "sync", "always", "jetstream's sync_interval: always or default")
+	f.IntVar(&o.Streams, "streams", 1, "jetstream's streams, each a Raft group; appends take turns")
 	f.StringVar(&o.Work, "work", "append", "append, pages, latency or failover")
 	f.IntVar(&o.Outstanding, "outstanding", 64, "operations in flight (closed loop)")
 	f.IntVar(&o.Rate, "rate", 1000, "operations per second (work latency)")
@@ -90,6 +93,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	case "append", "pages", "latency", "failover":
 	default:
 		fault("--work %q: want append, pages, latency or failover", o.Work)
+	}
+	if o.Streams < 1 || o.Streams > streamsMax {
+		fault("--streams %d: want 1 to %d", o.Streams, streamsMax)
+	}
+	if o.Streams > 1 && o.Work != "append" {
+		fault("--streams %d: the work %s uses one stream", o.Streams, o.Work)
 	}
 	if o.Outstanding < 1 || o.Outstanding > outstandingMax {
 		fault("--outstanding %d: want 1 to %d", o.Outstanding, outstandingMax)

@@ -41,7 +41,7 @@ func measure(ctx context.Context, o options) (Result, error) {
 	if o.System == "etcd" {
 		s = &etcd{binary: o.Binary}
 	} else {
-		s = &jetstream{binary: o.Binary, sync: o.Sync}
+		s = &jetstream{binary: o.Binary, sync: o.Sync, streams: o.Streams}
 	}
 	defer s.stop()
 	if err := s.start(ctx, dir); err != nil {
