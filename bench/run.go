@@ -74,6 +74,7 @@ func (res *Result) use(u target.Usage) {
 		res.Resources.NodeCPUPerOpUS = u.CPU.Seconds() * 1e6 / n
 		res.Resources.LoadCPUPerOpUS = u.OwnCPU.Seconds() * 1e6 / n
 		res.Resources.DiskBytesPerOp = float64(u.DiskBytes) / n
+		res.Resources.StoredBytesPerOp = float64(u.Stored) / n
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,6 +19,7 @@ type Usage struct {
 	OwnCPU    time.Duration // of this process: the load
 	RSS       int64         // of the nodes, at the moment
 	DiskBytes int64         // written to the device below the data, by anyone
+	Stored    int64         // allocated in the nodes' directories, at the moment
 }
 
 // userHZ is the unit of /proc/PID/stat on every Linux port that Go runs on.
@@ -38,16 +40,36 @@ func (t *Target) Usage() Usage {
 	}
 	if t.Dir != "" {
 		u.DiskBytes = deviceWritten(t.Dir)
+		u.Stored = allocated(t.Dir)
 	}
 	return u
 }
 
-// Sub is what was used since an earlier moment; RSS stays that of u.
+// Sub is what was used since an earlier moment; RSS stays that of u, Stored
+// becomes the growth.
 func (u Usage) Sub(earlier Usage) Usage {
 	u.CPU -= earlier.CPU
 	u.OwnCPU -= earlier.OwnCPU
 	u.DiskBytes -= earlier.DiskBytes
+	u.Stored -= earlier.Stored
 	return u
+}
+
+// allocated is how much the files below a directory take on the device. Files
+// come and go meanwhile.
+func allocated(dir string) (sum int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // what is gone takes nothing
+		}
+		if info, err := d.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				sum += st.Blocks * 512
+			}
+		}
+		return nil
+	})
+	return sum
 }
 
 func process(pid int) (cpu time.Duration, rss int64) {
