@@ -6,8 +6,10 @@ import (
 )
 
 // ackEarly is how many received frames are acknowledged without waiting for
-// items to send along.
-const ackEarly = 2
+// items to send along. A frame that only acknowledges costs as much as one full
+// of answers, so it comes when half of the default's frames are owed; a node
+// with a lower cap than this would wait for it for ever.
+const ackEarly = 8
 
 // outbox gathers items into frames and sends them while the other side
 // acknowledges: at most framesMax are on their way. Senders append straight to
