@@ -28,6 +28,7 @@ type conn struct {
 	// Under the client's lock.
 	pend    []byte // an array of objects that waits for the writer
 	objects int    // in pend
+	corked  bool   // callbacks run: the writer is not woken for little
 	spare   []byte
 	ping    *time.Timer
 

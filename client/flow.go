@@ -17,9 +17,13 @@ func (c *Client) fill() {
 	if cn == nil {
 		return
 	}
+	due := 1
+	if cn.corked {
+		due = corkObjects
+	}
 	before := cn.objects
 	c.fillQuiet(cn)
-	if before == 0 && cn.objects > 0 {
+	if before < due && cn.objects >= due {
 		cn.signal()
 	}
 }
@@ -104,6 +108,7 @@ func (c *Client) settleAcks(cn *conn) {
 	}
 	c.wakeWaiters(len(cn.acks))
 	c.fill()
+	cn.corked = true
 	c.mu.Unlock()
 	cn.acks = cn.acks[:0]
 	for i := range cn.filled {
@@ -111,7 +116,16 @@ func (c *Client) settleAcks(cn *conn) {
 		cn.filled[i] = finished{}
 	}
 	cn.filled = cn.filled[:0]
+	c.mu.Lock()
+	if cn.corked = false; cn.objects > 0 && cn.objects < corkObjects {
+		cn.signal()
+	}
+	c.mu.Unlock()
 }
+
+// corkObjects is how many sends wait for the callbacks of one frame to return,
+// so that what these send leaves together.
+const corkObjects = 32
 
 // settle lets a lane go on after one of its ops was answered.
 func (c *Client) settle(l *lane) {

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
@@ -19,9 +20,10 @@ const (
 // Bus gives what this node's led groups append to the receivers attached here.
 // It is the [Feed] of this node.
 type Bus struct {
-	leads func(chat.ConvID) bool
-	seed  maphash.Seed
-	parts [busShards]busPart
+	leads  func(chat.ConvID) bool
+	seed   maphash.Seed
+	parts  [busShards]busPart
+	topics atomic.Int64 // conversations with receivers, in all parts
 
 	mu      sync.Mutex // guards what follows; taken alone
 	ring    []*chat.Entry
@@ -81,9 +83,14 @@ func (b *Bus) receivers(conv chat.ConvID) []Receiver {
 }
 
 var (
-	_ fsm.Sink = (*Bus)(nil)
-	_ Feed     = (*Bus)(nil)
+	_ fsm.Listener = (*Bus)(nil)
+	_ Feed         = (*Bus)(nil)
 )
+
+// Listens implements [fsm.Listener].
+func (b *Bus) Listens(conv chat.ConvID) bool {
+	return b.topics.Load() > 0 && len(b.receivers(conv)) > 0
+}
 
 // Appended implements [fsm.Sink]. It never blocks; what nobody is attached to
 // costs a look-up.
@@ -168,6 +175,9 @@ func (b *Bus) Attach(conv chat.ConvID, r Receiver, attached func()) {
 	}
 	if !known {
 		p.convs[conv] = append(slices.Clip(old), r)
+		if len(old) == 0 {
+			b.topics.Add(1)
+		}
 	}
 	p.mu.Unlock()
 	if !b.leads(conv) {
@@ -193,6 +203,9 @@ func (b *Bus) Detach(conv chat.ConvID, r Receiver) {
 		}
 	}
 	if len(rest) == 0 {
+		if len(old) > 0 {
+			b.topics.Add(-1)
+		}
 		delete(p.convs, conv)
 		return
 	}
@@ -209,6 +222,7 @@ func (b *Bus) Resign() {
 		for conv, rs := range p.convs {
 			if !b.leads(conv) {
 				lost[conv] = rs
+				b.topics.Add(-1)
 				delete(p.convs, conv)
 			}
 		}

@@ -108,6 +108,41 @@ func TestBusDeliversToWhoIsAttached(t *testing.T) {
 	}
 }
 
+// TestBusListensToWhatIsAttached: also while attachments come twice, go twice
+// and end with the leadership.
+func TestBusListensToWhatIsAttached(t *testing.T) {
+	led := map[chat.ConvID]bool{"r": true, "s": true}
+	b := fanout.NewBus(func(c chat.ConvID) bool { return led[c] })
+	defer b.Close()
+	var one, two receiver
+	check := func(when string, r, s bool) {
+		t.Helper()
+		if gotR, gotS := b.Listens("r"), b.Listens("s"); gotR != r || gotS != s {
+			t.Errorf("%s: listens to r %v, to s %v; want %v, %v", when, gotR, gotS, r, s)
+		}
+	}
+	check("at first", false, false)
+	b.Detach("r", &one)
+	b.Attach("r", &one, nil)
+	b.Attach("r", &one, nil)
+	b.Attach("r", &two, nil)
+	check("r attached", true, false)
+	b.Detach("r", &one)
+	b.Detach("r", &one)
+	check("one of two left", true, false)
+	b.Attach("s", &one, nil)
+	b.Detach("r", &two)
+	b.Detach("r", &two)
+	check("only s attached", false, true)
+	led["s"] = false
+	b.Resign()
+	check("s is led elsewhere", false, false)
+	b.Attach("s", &one, nil)
+	check("attached where nobody leads", false, false)
+	b.Attach("r", &two, nil)
+	check("r attached again", true, false)
+}
+
 func TestBusNeverBlocksAndMarksWhatItDrops(t *testing.T) {
 	b := fanout.NewBus(func(chat.ConvID) bool { return true })
 	defer b.Close()

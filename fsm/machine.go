@@ -52,6 +52,15 @@ type Sink interface {
 	Appended(e *chat.Entry, members MemberView)
 }
 
+// Listener is a [Sink] that can say beforehand whether an entry would be of use.
+// Of a conversation that it does not listen to, nothing is built nor told.
+type Listener interface {
+	Sink
+	// Listens reports whether anybody wants the entries of conv now. It is asked
+	// before each of them and may not block.
+	Listens(conv chat.ConvID) bool
+}
+
 // MemberView answers who is a member, as of the entry that came with it.
 type MemberView interface {
 	Role(u chat.UserID) (chat.Role, error)

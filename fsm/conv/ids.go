@@ -26,6 +26,9 @@ const forgetPerCheckpointMax = 2 * checkpointEvery
 // seen finds the entry of an earlier command with this sender and client id; 0
 // when there is none within the memory.
 func (m *Machine) seen(h *hot, id *chat.ClientID, sender []byte) (chat.Seq, error) {
+	if ms, ok := id.TimeMS(); ok && ms > h.idTimeMax {
+		return 0, nil // later than every id that was ever appended
+	}
 	if seq := h.window.find(id, sender); seq != 0 {
 		if seq < h.keptSeq {
 			return 0, nil

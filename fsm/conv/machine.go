@@ -9,11 +9,12 @@ import (
 
 // Machine applies the commands of one conversation group.
 type Machine struct {
-	group uint32
-	sink  fsm.Sink
-	level fsm.Level // 0 until it is read
-	hot   cache
-	tx    tx
+	group   uint32
+	sink    fsm.Sink
+	listens fsm.Listener // the sink, where it can say what it wants
+	level   fsm.Level    // 0 until it is read
+	hot     cache
+	tx      tx
 
 	// Room that every command reuses.
 	entryKey, val []byte // of the entry being written
@@ -35,12 +36,19 @@ type tx struct {
 }
 
 // New makes the machine of a group. sink may be nil.
-func New(group uint32, sink fsm.Sink) *Machine { return &Machine{group: group, sink: sink} }
+func New(group uint32, sink fsm.Sink) *Machine {
+	m := &Machine{group: group}
+	m.SetSink(sink)
+	return m
+}
 
 var _ fsm.Machine = (*Machine)(nil)
 
 // SetSink implements [fsm.Machine].
-func (m *Machine) SetSink(s fsm.Sink) { m.sink = s }
+func (m *Machine) SetSink(s fsm.Sink) {
+	m.sink = s
+	m.listens, _ = s.(fsm.Listener)
+}
 
 // Reset implements [fsm.Machine].
 func (m *Machine) Reset() { m.level, m.hot = 0, cache{} }

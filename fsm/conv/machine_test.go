@@ -169,6 +169,35 @@ func TestSinkIsToldOfEveryEntryOnce(t *testing.T) {
 	}
 }
 
+// picky is a recorder that wants one conversation only.
+type picky struct {
+	recorder
+	want chat.ConvID
+}
+
+func (p *picky) Listens(c chat.ConvID) bool { return c == p.want }
+
+func TestSinkIsToldOfWhatItListensTo(t *testing.T) {
+	m := conv.New(group, nil)
+	l := fsmtest.Log{Machine: m, Store: fsmtest.NewStore()}
+	l.Must(t, now, fsmtest.Group("g", "ann", id(0)))
+	l.Must(t, now, fsmtest.Group("h", "ann", id(1)))
+	p := &picky{recorder: recorder{t: t}, want: "h"}
+	m.SetSink(p)
+	l.Must(t, now, fsmtest.Send("g", "ann", id(2), "unheard"))
+	l.Must(t, now, fsmtest.Send("h", "ann", id(3), "heard"))
+	p.want = "g"
+	l.Must(t, now, fsmtest.Send("h", "ann", id(4), "unheard"))
+	l.Must(t, now, fsmtest.Send("g", "ann", id(5), "heard"))
+	var got []string
+	for i := range p.entries {
+		got = append(got, string(p.entries[i].Conv)+" "+p.entries[i].Body.Text)
+	}
+	if diff := cmp.Diff([]string{"h heard", "g heard"}, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
 func TestPageBytes(t *testing.T) {
 	s := fsmtest.NewStore()
 	l := fsmtest.Log{Machine: conv.New(group, nil), Store: s}

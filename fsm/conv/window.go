@@ -101,17 +101,25 @@ func (w *window) find(id *chat.ClientID, sender []byte) chat.Seq {
 	if w.index != nil {
 		return w.findWide(m, id, sender)
 	}
-	best := chat.Seq(0)
-	for i, got := range w.marks {
-		if got != m {
+	if seq := w.findIn(0, w.next, m, id, sender); seq != 0 {
+		return seq
+	}
+	return w.findIn(w.next, len(w.marks), m, id, sender)
+}
+
+// findIn searches the places from lo up to hi, the newest first: what is asked
+// for, a retry or a predecessor, is mostly one of the last.
+func (w *window) findIn(lo, hi int, m uint64, id *chat.ClientID, sender []byte) chat.Seq {
+	marks := w.marks[lo:hi]
+	for i := len(marks) - 1; i >= 0; i-- {
+		if marks[i] != m {
 			continue
 		}
-		r := &w.ids[i]
-		if r.id == *id && string(r.sender) == string(sender) && r.seq > best {
-			best = r.seq
+		if r := &w.ids[lo+i]; r.id == *id && string(r.sender) == string(sender) {
+			return r.seq
 		}
 	}
-	return best
+	return 0
 }
 
 func (w *window) findWide(m uint64, id *chat.ClientID, sender []byte) chat.Seq {

@@ -52,7 +52,7 @@ func (m *Machine) write(h *hot, sender chat.UserID, v *view[[]byte]) (fsm.Result
 	if seq == 1 {
 		h.keptSeq, h.keptTime = 1, v.timeMS
 	}
-	if m.sink != nil {
+	if m.sink != nil && (m.listens == nil || m.listens.Listens(h.id)) {
 		if err := m.tell(h, seq, stored); err != nil {
 			return fsm.Result{}, err
 		}

@@ -32,7 +32,7 @@ type Config struct {
 // DefaultConfig is right for clusters up to some dozens of nodes.
 func DefaultConfig() Config {
 	return Config{
-		FramesMax:     4,
+		FramesMax:     16,
 		CallsMax:      16 << 10,
 		BytesMax:      32 << 20,
 		FeedBytesMax:  8 << 20,

@@ -127,13 +127,14 @@ func (f *feedLink) stream(ctx context.Context) (worked bool) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		out.run(ctx.Done(), func(m *frame) error { return st.SendMsg(m) })
+		out.run(func(m *frame) error { return st.SendMsg(m) })
 	}()
 	_ = receiveAll(st, func(b []byte) error {
 		worked = true
 		return f.receive(out, b)
 	})
 	cancel()
+	out.close()
 	<-sent
 	return worked
 }

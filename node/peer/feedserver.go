@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"context"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -25,12 +24,11 @@ func (s *Server) serveFeed(st grpc.ServerStream) error {
 	if err := s.admit(st.Context()); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(st.Context())
 	f := &feedStream{attached: make(map[chat.ConvID]struct{}), gaps: make(map[chat.ConvID]struct{})}
 	f.init(&s.pool, s.cfg.FramesMax, s.cfg.FeedBytesMax)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		f.run(ctx.Done(), func(m *frame) error {
+		f.run(func(m *frame) error {
 			f.tellGaps()
 			return st.SendMsg(m)
 		})
@@ -44,12 +42,11 @@ func (s *Server) serveFeed(st grpc.ServerStream) error {
 		}
 		in.free()
 	}
-	cancel()
 	f.mu.Lock()
 	f.closed = true
 	attached := f.attached
 	f.attached = nil
-	f.mu.Unlock()
+	f.unlock()
 	for c := range attached {
 		s.deps.Feed.Detach(c, f)
 	}
@@ -119,8 +116,7 @@ func (f *feedStream) say(kind byte, c chat.ConvID) {
 	f.bytesMax += limit / 2
 	f.putLocked(kind, 0, nil, []byte(c))
 	f.bytesMax = limit
-	f.mu.Unlock()
-	f.nudge()
+	f.unlock()
 }
 
 // Deliver implements fanout.Receiver.
@@ -132,8 +128,7 @@ func (f *feedStream) Deliver(e *chat.Entry) {
 			f.gaps[e.Conv] = struct{}{}
 		}
 	}
-	f.mu.Unlock()
-	f.nudge()
+	f.unlock()
 }
 
 // Gap implements fanout.Receiver.
@@ -142,8 +137,7 @@ func (f *feedStream) Gap(c chat.ConvID) {
 	if _, ok := f.attached[c]; ok && !f.putLocked(kindGap, 0, nil, []byte(c)) {
 		f.gaps[c] = struct{}{}
 	}
-	f.mu.Unlock()
-	f.nudge()
+	f.unlock()
 }
 
 // Lost implements fanout.Receiver.
@@ -161,6 +155,5 @@ func (f *feedStream) tellGaps() {
 		}
 		delete(f.gaps, c)
 	}
-	f.mu.Unlock()
-	f.nudge()
+	f.unlock()
 }

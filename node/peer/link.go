@@ -113,7 +113,7 @@ func (c *channel) stream(ctx context.Context) (worked bool) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		s.run(ctx.Done(), func(f *frame) error { return st.SendMsg(f) })
+		s.run(func(f *frame) error { return st.SendMsg(f) })
 	}()
 	c.broken.Store(&cancel)
 	c.cur.Store(s)

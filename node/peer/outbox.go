@@ -6,8 +6,10 @@ import (
 )
 
 // ackEarly is how many received frames are acknowledged without waiting for
-// items to send along.
-const ackEarly = 2
+// items to send along. A frame that only acknowledges costs as much as one full
+// of answers, so it comes when half of the default's frames are owed; a node
+// with a lower cap than this would wait for it for ever.
+const ackEarly = 8
 
 // outbox gathers items into frames and sends them while the other side
 // acknowledges: at most framesMax are on their way. Senders append straight to
@@ -24,16 +26,17 @@ type outbox struct {
 	sent   int       // frames not acknowledged
 	owed   int       // received frames to acknowledge
 	closed bool
-	wake   chan struct{} // of depth 1
+	asleep bool      // the sender waits for something that may go
+	wake   sync.Cond // of the sender
 }
 
 func (o *outbox) init(pool *bytePool, framesMax, bytesMax int) {
 	o.pool, o.framesMax, o.bytesMax = pool, framesMax, bytesMax
-	o.wake = make(chan struct{}, 1)
+	o.wake.L = &o.mu
 }
 
 // putLocked appends an item; false means the outbox is full or closed. The
-// caller holds the mutex and calls nudge after it has released it.
+// caller holds the mutex and releases it with unlock.
 func (o *outbox) putLocked(kind byte, id uint64, head, tail []byte) bool {
 	size := len(head) + len(tail) + 16
 	if o.closed || o.bytes+size > o.bytesMax {
@@ -55,16 +58,31 @@ func (o *outbox) putLocked(kind byte, id uint64, head, tail []byte) bool {
 func (o *outbox) put(kind byte, id uint64, head, tail []byte) bool {
 	o.mu.Lock()
 	ok := o.putLocked(kind, id, head, tail)
-	o.mu.Unlock()
-	o.nudge()
+	o.unlock()
 	return ok
 }
 
-func (o *outbox) nudge() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
+// unlock releases the mutex and wakes the sender, once, when there is something
+// that may go.
+func (o *outbox) unlock() {
+	wake := o.asleep && (o.closed || o.mayGo() || o.mustAck())
+	if wake {
+		o.asleep = false
 	}
+	o.mu.Unlock()
+	if wake {
+		o.wake.Signal()
+	}
+}
+
+func (o *outbox) mayGo() bool   { return o.sent < o.framesMax && (o.cur != nil || len(o.full) > 0) }
+func (o *outbox) mustAck() bool { return o.owed >= ackEarly }
+
+// close ends run.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.unlock()
 }
 
 // received books a frame from the other side: its acknowledgements, and one
@@ -76,52 +94,52 @@ func (o *outbox) received(b []byte) {
 	if len(b) > 1 {
 		o.owed++
 	}
-	look := o.owed >= ackEarly || acks > 0 && o.bytes > 0
-	o.mu.Unlock()
-	if look {
-		o.nudge()
+	o.unlock()
+}
+
+// await waits until something may go; false means the outbox is closed.
+func (o *outbox) await() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.closed && !o.mayGo() && !o.mustAck() {
+		o.asleep = true
+		o.wake.Wait()
 	}
+	o.asleep = false
+	return !o.closed
 }
 
 // take gives the next frame to send, nil when there is none that may go.
 func (o *outbox) take() *[]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
-		return nil
-	}
 	var f *[]byte
 	switch {
-	case o.sent < o.framesMax && len(o.full) > 0:
+	case o.closed:
+		return nil
+	case !o.mayGo() && !o.mustAck():
+		return nil
+	case !o.mayGo():
+		f = o.pool.Get(1) // an acknowledgement alone is not acknowledged
+	case len(o.full) > 0:
 		f = o.full[0]
 		o.full[0] = nil
 		o.full = o.full[1:]
-	case o.sent < o.framesMax && o.cur != nil:
-		f, o.cur = o.cur, nil
-	case o.owed >= ackEarly:
-		f = o.pool.Get(1) // an acknowledgement alone is not acknowledged
-		(*f)[0] = byte(min(o.owed, 255))
-		o.owed -= int((*f)[0])
-		return f
+		o.sent++
 	default:
-		return nil
+		f, o.cur = o.cur, nil
+		o.sent++
 	}
 	o.bytes -= len(*f) - 1
-	o.sent++
 	(*f)[0] = byte(min(o.owed, 255))
 	o.owed -= int((*f)[0])
 	return f
 }
 
-// run sends until send fails or done is closed. It is the only sender.
-func (o *outbox) run(done <-chan struct{}, send func(*frame) error) {
+// run sends until send fails or the outbox is closed. It is the only sender.
+func (o *outbox) run(send func(*frame) error) {
 	var msg frame
-	for {
-		select {
-		case <-done:
-			return
-		case <-o.wake:
-		}
+	for o.await() {
 		runtime.Gosched() // those who are about to append shall get along
 		for f := o.take(); f != nil; f = o.take() {
 			msg.out = f

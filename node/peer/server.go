@@ -150,7 +150,7 @@ func (s *Server) serveCalls(st grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(st.Context())
 	c := &serverStream{s: s, ctx: ctx, reads: make(chan struct{}, s.cfg.ReadsMax)}
 	c.init(&s.pool, s.cfg.FramesMax, s.cfg.BytesMax)
-	c.wg.Go(func() { c.run(ctx.Done(), func(f *frame) error { return st.SendMsg(f) }) })
+	c.wg.Go(func() { c.run(func(f *frame) error { return st.SendMsg(f) }) })
 	c.sayPong()
 	var err error
 	for err == nil {
@@ -160,9 +160,7 @@ func (s *Server) serveCalls(st grpc.ServerStream) error {
 		}
 	}
 	cancel()
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	c.close()
 	c.wg.Wait()
 	if errors.Is(err, errFrame) {
 		s.deps.Logger.Warn("closed a stream of malformed frames", "err", err)
@@ -267,8 +265,7 @@ func (c *serverStream) finish(kind byte, id uint64, body []byte) {
 	c.mu.Lock()
 	c.open--
 	c.putLocked(kind, id, nil, body) // what does not fit is lost with a stream that stands still
-	c.mu.Unlock()
-	c.nudge()
+	c.unlock()
 }
 
 // read serves a read on a goroutine of its own: it may wait for a quorum.

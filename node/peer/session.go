@@ -80,8 +80,7 @@ func (s *session) call(kind byte, head, body []byte, c slot) (id uint64, err err
 	s.free = s.free[:len(s.free)-1]
 	s.slots[i] = c
 	s.busy++
-	s.mu.Unlock()
-	s.nudge()
+	s.unlock()
 	return id, nil
 }
 
@@ -218,7 +217,7 @@ func (s *session) failAll(last bool) {
 		}
 	}
 	s.busy = 0
-	s.mu.Unlock()
+	s.unlock()
 	err := chat.E("forward", chat.Unavailable, "the connection to another node broke or fell silent", errBroken)
 	for i := range all {
 		all[i].answer(fsm.Result{}, err, nil)
