@@ -103,20 +103,21 @@ func written() int64 {
 // processor time and bytes, those of flushes and compactions included.
 func BenchmarkApply(b *testing.B) {
 	for _, mode := range []struct {
-		name string
-		wal  store.WALMode
-		mem  uint64
-	}{{"wal", store.WALOn, 64 << 20}, {"no wal", store.WALOff, 64 << 20}, {"no wal 128", store.WALOff, 128 << 20}} {
+		name  string
+		bytes int64
+	}{{"64 MB", 64 << 20}, {"128 MB", 128 << 20}} {
 		b.Run(mode.name, func(b *testing.B) {
 			b.ReportAllocs()
-			s := openState(b, b.TempDir(), store.StateOptions{WAL: mode.wal, MemtableBytes: mode.mem})
+			s := openState(b, b.TempDir(), store.StateOptions{BufferBytes: mode.bytes})
 			cpu, disk := cpuNow(), written()
 			b.ResetTimer()
 			for id := range shard.GroupID(8) {
 				fill(b, group(b, s, id), 500, uint64(b.N/8+1))
 			}
-			if err := group(b, s, 1).Barrier(); err != nil {
-				b.Fatal(err)
+			for id := range shard.GroupID(8) {
+				if err := group(b, s, id).Barrier(); err != nil {
+					b.Fatal(err)
+				}
 			}
 			b.StopTimer()
 			b.ReportMetric(float64((cpuNow()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
