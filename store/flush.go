@@ -80,9 +80,13 @@ func (s *State) settle() bool {
 
 // Barrier returns when everything committed before the call is durable.
 func (g *GroupState) Barrier() error {
-	if err := g.s.fatal.Err(); err != nil {
+	if err := g.s.usable(); err != nil {
 		return err
 	}
+	return g.barrier()
+}
+
+func (g *GroupState) barrier() error {
 	g.s.flushMu.Lock()
 	defer g.s.flushMu.Unlock()
 	if err := g.s.fatal.Err(); err != nil {

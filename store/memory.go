@@ -97,8 +97,12 @@ func (s *State) release(l *layer) {
 // room waits until there is memory for another batch.
 func (s *State) room() error {
 	for {
-		if err := s.fatal.Err(); err != nil {
-			return err
+		select {
+		case <-s.stop:
+			return ErrClosed
+		case <-s.fatal.Failed():
+			return s.fatal.Err()
+		default:
 		}
 		freed := *s.mem.freed.Load() // before the look at used, or a wake-up is missed
 		if s.mem.used.Load() <= s.mem.most {

@@ -145,7 +145,7 @@ func (s *State) Close() error {
 	close(s.stop)
 	s.wg.Wait()
 	for _, g := range s.groups { // no more are added
-		if err := g.Barrier(); err != nil {
+		if err := g.barrier(); err != nil {
 			return err // the engine is left as it is: it may hold its own locks
 		}
 	}

@@ -1,0 +1,14 @@
+package store
+
+import "runtime"
+
+// BufferedBytes is the memory of all layers.
+func BufferedBytes(s *State) int64 { return s.mem.used.Load() }
+
+// AwaitFull returns when batches have used up the budget. The test's own time
+// limit ends it otherwise.
+func AwaitFull(s *State) {
+	for s.mem.used.Load() <= s.mem.most {
+		runtime.Gosched()
+	}
+}
