@@ -56,13 +56,13 @@ func group(tb testing.TB, s *store.State, id shard.GroupID) *store.GroupState {
 // per message one entry row and one small dedup row.
 func fill(tb testing.TB, g *store.GroupState, convs, n uint64) {
 	tb.Helper()
-	rng := rand.New(rand.NewPCG(1, uint64(g.ID())))
 	body := make([]byte, 340)
 	var key []byte
 	index, _ := g.Applied()
-	for i := uint64(0); i < n; {
+	rng := rand.New(rand.NewPCG(index, uint64(g.ID())))
+	for i, end := index*64, index*64+n; i < end; { // the number of a message is higher than all before
 		b := g.Begin()
-		for range min(64, n-i) {
+		for range min(64, end-i) {
 			for j := range body[:256] {
 				body[j] = "etaoinshrdlu etaoin qwertyuiopasdfghjklzxcvbnm"[rng.IntN(46)]
 			}
@@ -111,8 +111,11 @@ func BenchmarkApply(b *testing.B) {
 			s := openState(b, b.TempDir(), store.StateOptions{BufferBytes: mode.bytes})
 			cpu, disk := cpuNow(), written()
 			b.ResetTimer()
-			for id := range shard.GroupID(8) {
-				fill(b, group(b, s, id), 500, uint64(b.N/8+1))
+			const rounds = 64 // the groups grow side by side
+			for range rounds {
+				for id := range shard.GroupID(8) {
+					fill(b, group(b, s, id), 500, uint64(b.N/8/rounds+1))
+				}
 			}
 			for id := range shard.GroupID(8) {
 				if err := group(b, s, id).Barrier(); err != nil {
