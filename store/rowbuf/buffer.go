@@ -2,6 +2,7 @@ package rowbuf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,7 @@ func (b *Buffer) Lock() { b.mu.Lock() }
 
 // Unlock lets them in again and gives the mark behind what was put.
 func (b *Buffer) Unlock() Mark {
-	b.bytes.Store(b.mem.bytes + int64(8*(len(b.keys.slots)+len(b.heads.slots))+12*cap(b.chains)))
+	b.bytes.Store(b.mem.bytes + int64(8*(len(b.keys.slots)+len(b.heads.slots))+chainBytes*cap(b.chains)))
 	end := b.mem.end()
 	b.mu.Unlock()
 	return end
@@ -75,7 +76,7 @@ func (b *Buffer) Put(hash uint64, key, val []byte, deleted bool) {
 // findChain gives the number of a chain, counted from 1, or 0.
 func (b *Buffer) findChain(hash uint64, head []byte) uint32 {
 	return b.heads.find(hash, func(n uint32) bool {
-		return bytes.Equal(chainKey(b.mem.key(b.chains[n-1].first)), head)
+		return bytes.Equal(b.chains[n-1].key(), head)
 	})
 }
 
@@ -95,6 +96,9 @@ func (b *Buffer) Get(hash uint64, key []byte, limit Mark) ([]byte, State) {
 	return val, Present
 }
 
+// chainBytes is the size of a chain.
+const chainBytes = 64
+
 // Bytes is the memory that the buffer takes.
 func (b *Buffer) Bytes() int64 { return b.bytes.Load() }
 
@@ -113,14 +117,14 @@ func (b *Buffer) ordered() []uint32 {
 		return b.order
 	}
 	sorted := make([]sortable, len(b.chains))
-	for i, c := range b.chains {
-		sorted[i] = sortable{head: headOf(chainKey(b.mem.key(c.first)), sharedBytes), n: uint32(i)}
+	for i := range b.chains {
+		sorted[i] = sortable{head: headOf(b.chains[i].key(), sharedBytes), n: uint32(i)}
 	}
 	slices.SortFunc(sorted, func(x, y sortable) int {
 		if x.head != y.head {
 			return compare(x.head, y.head)
 		}
-		return bytes.Compare(chainKey(b.mem.key(b.chains[x.n].first)), chainKey(b.mem.key(b.chains[y.n].first)))
+		return bytes.Compare(b.chains[x.n].key(), b.chains[y.n].key())
 	})
 	order := make([]uint32, len(sorted)) // a new one: readers have the old
 	for i, s := range sorted {
@@ -139,6 +143,9 @@ type sortable struct {
 
 // headOf gives the eight bytes of key behind skip, with zeros behind its end.
 func headOf(key []byte, skip int) uint64 {
+	if len(key) >= skip+8 {
+		return binary.BigEndian.Uint64(key[skip:])
+	}
 	var h uint64
 	for i := skip; i < skip+8; i++ {
 		h <<= 8

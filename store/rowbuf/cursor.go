@@ -100,7 +100,7 @@ func withinChain(lower, upper []byte) bool {
 
 // overlapping gives the chains that may have rows in the range.
 func (c *Cursor) overlapping(order []uint32) []uint32 {
-	head := func(n uint32) []byte { return chainKey(c.s.b.mem.key(c.s.b.chains[n].first)) }
+	head := func(n uint32) []byte { return c.s.b.chains[n].key() }
 	// The chain before the first head that is not below lower may hold lower.
 	from, _ := slices.BinarySearchFunc(order, c.lower, func(n uint32, key []byte) int {
 		return bytes.Compare(head(n), key)
@@ -164,7 +164,7 @@ func (c *Cursor) fetch() {
 // enter begins a chain and fetches its first rows.
 func (c *Cursor) enter(n uint32) {
 	b, limit := c.s.b, c.s.limit
-	ch := b.chains[n]
+	ch := &b.chains[n]
 	if ch.first >= limit {
 		return
 	}
@@ -224,7 +224,7 @@ func (c *Cursor) fetchOrdered() {
 }
 
 // fetchUnordered takes all rows of a chain at once.
-func (c *Cursor) fetchUnordered(ch chain) {
+func (c *Cursor) fetchUnordered(ch *chain) {
 	b := c.s.b
 	c.sorted = c.sorted[:0]
 	at := b.back(ch.last, func(at Mark) bool { return at < c.s.limit })

@@ -1,12 +1,24 @@
 package rowbuf
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // chain is the rows whose keys agree in their first ChainBytes bytes, or one
-// shorter key.
+// shorter key. What adding a row needs to know stands here, so that it does not
+// have to fetch older rows into the processor's cache.
 type chain struct {
 	first, last Mark // positions
 	unordered   Mark // the first position whose key is not above the one before
+	depth       uint32
+	jump        Mark // of last
+	jumpDepth   uint32
+	far         Mark // the jump of jump
+	farDepth    uint32
+	lastHead    uint64 // of the key of last, see headOf
+	headLen     uint8
+	head        [ChainBytes]byte
 }
 
 // ChainBytes is the length of what the keys of a chain share: group, area, hash,
@@ -18,6 +30,9 @@ const sharedBytes = 4
 
 func chainKey(key []byte) []byte { return key[:min(len(key), ChainBytes)] }
 
+// key is what the keys of the chain begin with.
+func (c *chain) key() []byte { return c.head[:c.headLen] }
+
 // push makes the row at a place, whose key is new, the last position of c.
 //
 // Besides the link to the position before it, a position has a jump to one
@@ -25,25 +40,31 @@ func chainKey(key []byte) []byte { return key[:min(len(key), ChainBytes)] }
 // the position before, where the two are of equal length. A search back from the
 // end then takes about 2·log₂ steps, and adding takes none.
 func (b *Buffer) push(c *chain, at Mark, key []byte) {
+	head := headOf(key, ChainBytes)
 	if c.first == 0 {
-		c.first, c.last, c.unordered = at, at, End
+		c.first, c.last, c.unordered, c.jump, c.far, c.lastHead = at, at, End, at, at, head
+		c.headLen = uint8(copy(c.head[:], key))
 		b.mem.setField(at, offJump, uint32(at))
 		return
 	}
 	p := c.last
-	if c.unordered == End && bytes.Compare(key, b.mem.key(p)) < 0 {
+	if c.unordered == End && (head < c.lastHead || head == c.lastHead && bytes.Compare(key, b.mem.key(p)) < 0) {
 		c.unordered = at
 	}
-	depth, jump := b.mem.depth(p), b.mem.jump(p)
-	far := b.mem.jump(jump)
-	d := b.mem.depth(jump)
-	if depth-d != d-b.mem.depth(far) {
-		far = p
+	if c.depth-c.jumpDepth == c.jumpDepth-c.farDepth {
+		c.jump, c.jumpDepth = c.far, c.farDepth
+		c.far = b.mem.jump(c.jump)
+		c.farDepth = b.mem.depth(c.far)
+	} else {
+		c.far, c.farDepth = c.jump, c.jumpDepth
+		c.jump, c.jumpDepth = p, c.depth
 	}
-	b.mem.setField(at, offLink, uint32(p))
-	b.mem.setField(at, offJump, uint32(far))
-	b.mem.setField(at, offDepth, depth+1)
-	c.last = at
+	c.depth++
+	c.last, c.lastHead = at, head
+	row := b.mem.row(at)
+	binary.LittleEndian.PutUint32(row[offLink:], uint32(p))
+	binary.LittleEndian.PutUint32(row[offJump:], uint32(c.jump))
+	binary.LittleEndian.PutUint32(row[offDepth:], c.depth)
 }
 
 // back finds, from a position on backwards, the first that ok accepts; ok must
