@@ -12,3 +12,11 @@ func AwaitFull(s *State) {
 		runtime.Gosched()
 	}
 }
+
+// ViewAround takes a view and calls fn between its two looks, at memory and at
+// the tables. It gives nil when the view has to be taken again.
+func ViewAround(g *GroupState, fn func()) (*View, error) {
+	mem := g.memory()
+	fn()
+	return g.viewOver(mem)
+}

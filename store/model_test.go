@@ -237,6 +237,45 @@ func TestViewsWhileWriting(t *testing.T) {
 	wg.Wait()
 }
 
+// TestViewTakenAgain lets things happen between the two looks of a view.
+func TestViewTakenAgain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		commit, flush bool
+		want          bool
+	}{
+		"nothing":                     {want: true},
+		"a batch":                     {commit: true, want: true},
+		"a flush of what was seen":    {flush: true, want: false}, // good, but not told apart
+		"a flush of a batch not seen": {commit: true, flush: true, want: false},
+	} {
+		g := group(t, openState(t, t.TempDir(), store.StateOptions{}), 1)
+		put(t, g, 1, map[int]string{1: "a"})
+		v, err := store.ViewAround(g, func() {
+			if tt.commit {
+				put(t, g, 2, map[int]string{1: "b", 2: "b"})
+			}
+			if tt.flush {
+				if err := g.Barrier(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if err != nil || (v != nil) != tt.want {
+			t.Errorf("%s: a view %v, %v, want %v", name, v != nil, err, tt.want)
+		}
+		if v == nil {
+			continue
+		}
+		if diff := cmp.Diff([]string{"001=a"}, rows(t, v, 1, false)); diff != "" {
+			t.Errorf("%s: view differs (-want +got):\n%s", name, diff)
+		}
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func readOne(t *testing.T, g *store.GroupState, keys int) {
 	v, err := g.View()
 	if err != nil {

@@ -31,20 +31,24 @@ func (g *GroupState) View() (*View, error) {
 	g.swapMu.RLock()
 	defer g.swapMu.RUnlock()
 	for {
-		// Memory first: what leaves it meanwhile is in the tables. The tables may
-		// only not have more than that.
-		v := &View{g: g, mem: g.memory()}
-		it, err := g.s.db.NewIter(&pebble.IterOptions{LowerBound: g.lower, UpperBound: g.upper})
-		if err != nil {
-			return nil, readError("view", err)
-		}
-		if v.gets = it; !g.outdated(&v.mem) {
-			return v, nil
-		}
-		if err := it.Close(); err != nil {
-			return nil, readError("view", err)
+		v, err := g.viewOver(g.memory())
+		if v != nil || err != nil {
+			return v, err
 		}
 	}
+}
+
+// viewOver adds the tables of this moment to mem, which was taken before: what
+// left memory since then is in them. It gives nil when they have more than that.
+func (g *GroupState) viewOver(mem memory) (*View, error) {
+	it, err := g.s.db.NewIter(&pebble.IterOptions{LowerBound: g.lower, UpperBound: g.upper})
+	if err != nil {
+		return nil, readError("view", err)
+	}
+	if g.outdated(&mem) {
+		return nil, readError("view", it.Close())
+	}
+	return &View{g: g, mem: mem, gets: it}, nil
 }
 
 func (s *State) usable() error {
