@@ -131,35 +131,42 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkPage reads the newest 50 entries of a random conversation.
 func BenchmarkPage(b *testing.B) {
-	s := openState(b, b.TempDir(), store.StateOptions{})
-	g := group(b, s, 1)
-	fill(b, g, 1000, 200_000)
-	if err := g.Barrier(); err != nil {
-		b.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	var lower, upper []byte
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
-		v, err := g.View()
-		if err != nil {
-			b.Fatal(err)
-		}
-		conv := rng.Uint64N(1000)
-		lower, upper = entryKey(lower, 1, conv, 0), entryKey(upper, 1, conv, 1<<62)
-		n := 0
-		err = v.Scan(lower, upper, true, func(k, val []byte) (bool, error) {
-			n++
-			return n < 50, nil
+	for name, flushed := range map[string]bool{"in tables": true, "in memory": false} {
+		b.Run(name, func(b *testing.B) {
+			g := group(b, openState(b, b.TempDir(), store.StateOptions{BufferBytes: 512 << 20}), 1)
+			fill(b, g, 1000, 200_000)
+			if flushed {
+				if err := g.Barrier(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			rng := rand.New(rand.NewPCG(1, 2))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if err := page(g, rng.Uint64N(1000)); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
-		if err != nil || n != 50 {
-			b.Fatalf("Scan = %d rows, %v", n, err)
-		}
-		if err := v.Close(); err != nil {
-			b.Fatal(err)
-		}
 	}
+}
+
+func page(g *store.GroupState, conv uint64) error {
+	v, err := g.View()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	n := 0
+	err = v.Scan(entryKey(make([]byte, 0, 40), 1, conv, 0), entryKey(make([]byte, 0, 40), 1, conv, 1<<62), true, func(k, val []byte) (bool, error) {
+		n++
+		return n < 50, nil
+	})
+	if err == nil && n != 50 {
+		err = fmt.Errorf("page of %d rows", n)
+	}
+	return err
 }
 
 // BenchmarkSnapshot streams a group into another state.
