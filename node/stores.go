@@ -29,7 +29,7 @@ func (n *Node) openStores() error {
 	}
 	n.run("log", func(context.Context) error { return n.logs.Close() })
 	n.state, err = store.OpenState(n.dir.Join(stateDir), store.StateOptions{
-		Logger: n.log, OnFatal: n.fatal, CacheBytes: n.cfg.Storage.CacheBytes, MemtableBytes: memtableBytes,
+		Logger: n.log, OnFatal: n.fatal, CacheBytes: n.cfg.Storage.CacheBytes, BufferBytes: bufferBytes,
 	})
 	if err != nil {
 		return fmt.Errorf("open the state: %w", err)
@@ -46,8 +46,8 @@ func (n *Node) openStores() error {
 }
 
 const (
-	reserveEvery  = time.Second
-	memtableBytes = 64 << 20
+	reserveEvery = time.Second
+	bufferBytes  = 128 << 20
 )
 
 func (n *Node) storeOptions() store.LogOptions {

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/store/rowbuf"
 )
 
 var _ fsm.Writer = (*Batch)(nil)
@@ -18,7 +19,6 @@ var _ fsm.Writer = (*Batch)(nil)
 // committed must be closed; there is one at a time per group.
 type Batch struct {
 	g      *GroupState
-	b      *pebble.Batch
 	own    overlay
 	closer io.Closer // of the value that Get gave last
 	open   bool
@@ -33,9 +33,6 @@ func (g *GroupState) Begin() *Batch {
 	if b.open {
 		b.Close()
 	}
-	if b.b == nil {
-		b.b = g.s.db.NewBatch()
-	}
 	b.open = true
 	return b
 }
@@ -45,8 +42,18 @@ func (b *Batch) Get(key []byte) (val []byte, ok bool, err error) {
 	if err := b.release(); err != nil {
 		return nil, false, err
 	}
-	if val, state := b.own.get(b.b.Repr(), key); state != absent {
-		return val, state == present, nil
+	hash := rowbuf.Hash(key)
+	if row := b.own.get(hash, key); row != nil {
+		if row.deleted {
+			return nil, false, nil
+		}
+		return b.own.val(row), true, nil
+	}
+	// Rows go from memory to tables and never back, so what is not in memory now
+	// is in the tables from here on or nowhere.
+	mem := b.g.memory()
+	if val, state := mem.get(hash, key); state != rowbuf.Absent {
+		return val, state == rowbuf.Present, nil
 	}
 	val, closer, err := b.g.s.db.Get(key)
 	if err != nil {
@@ -70,13 +77,10 @@ func (b *Batch) release() error {
 
 // Set implements [fsm.Writer].
 func (b *Batch) Set(key, val []byte) error {
-	if err := b.check(key); err != nil {
+	if err := b.check(key, val); err != nil {
 		return err
 	}
-	if err := b.b.Set(key, val, nil); err != nil {
-		return fmt.Errorf("set: %w", err)
-	}
-	b.own.set(b.b.Repr(), key, len(val))
+	b.own.put(key, val, false)
 	b.rows++
 	b.bytes += rowBytes(len(key)-fsm.GroupBytes, len(val))
 	return nil
@@ -84,59 +88,72 @@ func (b *Batch) Set(key, val []byte) error {
 
 // Delete implements [fsm.Writer].
 func (b *Batch) Delete(key []byte) error {
-	if err := b.check(key); err != nil {
+	if err := b.check(key, nil); err != nil {
 		return err
 	}
-	if err := b.b.Delete(key, nil); err != nil {
-		return fmt.Errorf("delete: %w", err)
-	}
-	b.own.del(b.b.Repr(), key)
+	b.own.put(key, nil, true)
 	return nil
 }
 
 // check keeps a machine within its range.
-func (b *Batch) check(key []byte) error {
+func (b *Batch) check(key, val []byte) error {
 	if bytes.Compare(key, b.g.lower) < 0 || bytes.Compare(key, b.g.upper) >= 0 {
 		return fmt.Errorf("key %x is outside the range of group %d", key, b.g.id)
+	}
+	if len(key) > rowbuf.KeyBytesMax || len(val) > rowbuf.ValueBytesMax {
+		return fmt.Errorf("row of %d and %d bytes is too large", len(key), len(val))
 	}
 	return nil
 }
 
 // SetConfiguration stores the group's membership with the batch.
 func (b *Batch) SetConfiguration(index uint64, data []byte) error {
-	c := configuration{index: index, data: slices.Clone(data)}
-	if err := b.b.Set(configurationKey(b.g.id), c.appendTo(nil), nil); err != nil {
-		return fmt.Errorf("set configuration: %w", err)
-	}
-	b.cfg = &c
+	b.cfg = &configuration{index: index, data: slices.Clone(data)}
 	return nil
 }
 
 // Commit makes the batch the state, which then contains the entries up to
-// index. It does not wait for the disk. The index never goes back; one equal to
-// the applied index is taken for a batch that writes a configuration only.
+// index. It does not wait for the disk, unless there is so much in memory that
+// the disk has to catch up. The index never goes back; one equal to the applied
+// index is taken for a batch that writes a configuration only.
 func (b *Batch) Commit(index, term uint64) error {
 	defer b.Close()
 	if err := b.release(); err != nil {
 		return err
 	}
-	pos := b.g.position()
+	g := b.g
+	pos := g.position()
 	if index < pos.index || term < pos.term {
 		return fmt.Errorf("group %d: commit of index %d term %d below the applied %d term %d",
-			b.g.id, index, term, pos.index, pos.term)
+			g.id, index, term, pos.index, pos.term)
 	}
-	pos.index, pos.term = index, term
-	pos.rows += b.rows
-	pos.bytes += b.bytes
-	var val [appliedBytes]byte
-	if err := b.b.Set(appliedKey(b.g.id), pos.appendTo(val[:0]), nil); err != nil {
-		return fmt.Errorf("set applied: %w", err)
-	}
-	if err := b.g.s.apply(b.b); err != nil {
+	if err := g.s.room(); err != nil {
 		return err
 	}
-	b.g.committed(pos, b.cfg)
+	g.writeMu.Lock()
+	defer g.writeMu.Unlock()
+	if len(b.own.rows) > 0 && g.active == nil {
+		g.setActive(&layer{buf: new(rowbuf.Buffer)})
+	}
+	var end rowbuf.Mark
+	if len(b.own.rows) > 0 {
+		end = b.fill(g.active.buf)
+	}
+	g.committed(index, term, b, end)
 	return nil
+}
+
+// fill moves the batch's rows into the group's buffer.
+func (b *Batch) fill(buf *rowbuf.Buffer) rowbuf.Mark {
+	before := buf.Bytes()
+	buf.Lock()
+	for i := range b.own.rows {
+		r := &b.own.rows[i]
+		buf.Put(r.hash, b.own.key(r), b.own.val(r), r.deleted)
+	}
+	end := buf.Unlock()
+	b.g.s.buffered(buf.Bytes() - before)
+	return end
 }
 
 func (g *GroupState) position() position {
@@ -145,13 +162,21 @@ func (g *GroupState) position() position {
 	return g.pos
 }
 
-func (g *GroupState) committed(pos position, cfg *configuration) {
+// committed makes a batch visible, whose rows lie before end.
+func (g *GroupState) committed(index, term uint64, b *Batch, end rowbuf.Mark) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pos = pos
-	if cfg != nil {
-		g.cfg = *cfg
+	// Counted from the position of this moment: a full pass may have lowered it.
+	g.pos.index, g.pos.term = index, term
+	g.pos.rows += b.rows
+	g.pos.bytes += b.bytes
+	if b.cfg != nil {
+		g.cfg = *b.cfg
 	}
+	if end != 0 {
+		g.end = end
+	}
+	g.dirty = true
 }
 
 // Close ends the batch; without a Commit before, nothing of it happened.
@@ -162,35 +187,29 @@ func (b *Batch) Close() {
 	_ = b.release() // the value was read in full or not at all
 	b.open = false
 	b.rows, b.bytes, b.cfg = 0, 0, nil
-	if b.own.reset() || b.b.Len() > batchKeepBytes {
-		_ = b.b.Close()
-		b.b = nil
-		return
-	}
-	b.b.Reset()
+	b.own.reset()
 }
-
-// batchKeepBytes bounds the buffer that a group keeps between batches.
-const batchKeepBytes = 256 << 10
 
 // Scan implements [fsm.Reader] on the state with the batch's own writes.
 func (b *Batch) Scan(lower, upper []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
 	if err := b.release(); err != nil {
 		return err
 	}
-	it, err := b.g.s.db.NewIter(&pebble.IterOptions{
-		LowerBound: clampLower(lower, b.g.lower),
-		UpperBound: clampUpper(upper, b.g.upper),
-	})
+	lower, upper = clampLower(lower, b.g.lower), clampUpper(upper, b.g.upper)
+	if bytes.Compare(lower, upper) >= 0 {
+		return nil
+	}
+	mem := b.g.memory() // before the tables, see Get
+	it, err := b.g.s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return readError("scan state", err)
 	}
-	own := b.own.within(b.b.Repr(), lower, upper, reverse)
-	if len(own) == 0 {
-		err = scan(it, reverse, fn)
-	} else {
-		err = scanMerged(it, own, reverse, fn)
+	var m merge
+	if own := b.own.within(lower, upper, reverse); own.Valid() {
+		m.over = append(m.over, &own)
 	}
+	m.addMemory(&mem, lower, upper, reverse)
+	err = m.scan(it, reverse, fn)
 	if cerr := it.Close(); err == nil {
 		err = readError("scan state", cerr)
 	}

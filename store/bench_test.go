@@ -56,13 +56,13 @@ func group(tb testing.TB, s *store.State, id shard.GroupID) *store.GroupState {
 // per message one entry row and one small dedup row.
 func fill(tb testing.TB, g *store.GroupState, convs, n uint64) {
 	tb.Helper()
-	rng := rand.New(rand.NewPCG(1, uint64(g.ID())))
 	body := make([]byte, 340)
 	var key []byte
 	index, _ := g.Applied()
-	for i := uint64(0); i < n; {
+	rng := rand.New(rand.NewPCG(index, uint64(g.ID())))
+	for i, end := index*64, index*64+n; i < end; { // the number of a message is higher than all before
 		b := g.Begin()
-		for range min(64, n-i) {
+		for range min(64, end-i) {
 			for j := range body[:256] {
 				body[j] = "etaoinshrdlu etaoin qwertyuiopasdfghjklzxcvbnm"[rng.IntN(46)]
 			}
@@ -103,20 +103,24 @@ func written() int64 {
 // processor time and bytes, those of flushes and compactions included.
 func BenchmarkApply(b *testing.B) {
 	for _, mode := range []struct {
-		name string
-		wal  store.WALMode
-		mem  uint64
-	}{{"wal", store.WALOn, 64 << 20}, {"no wal", store.WALOff, 64 << 20}, {"no wal 128", store.WALOff, 128 << 20}} {
+		name  string
+		bytes int64
+	}{{"64 MB", 64 << 20}, {"128 MB", 128 << 20}} {
 		b.Run(mode.name, func(b *testing.B) {
 			b.ReportAllocs()
-			s := openState(b, b.TempDir(), store.StateOptions{WAL: mode.wal, MemtableBytes: mode.mem})
+			s := openState(b, b.TempDir(), store.StateOptions{BufferBytes: mode.bytes})
 			cpu, disk := cpuNow(), written()
 			b.ResetTimer()
-			for id := range shard.GroupID(8) {
-				fill(b, group(b, s, id), 500, uint64(b.N/8+1))
+			const rounds = 64 // the groups grow side by side
+			for range rounds {
+				for id := range shard.GroupID(8) {
+					fill(b, group(b, s, id), 500, uint64(b.N/8/rounds+1))
+				}
 			}
-			if err := group(b, s, 1).Barrier(); err != nil {
-				b.Fatal(err)
+			for id := range shard.GroupID(8) {
+				if err := group(b, s, id).Barrier(); err != nil {
+					b.Fatal(err)
+				}
 			}
 			b.StopTimer()
 			b.ReportMetric(float64((cpuNow()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
@@ -127,35 +131,42 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkPage reads the newest 50 entries of a random conversation.
 func BenchmarkPage(b *testing.B) {
-	s := openState(b, b.TempDir(), store.StateOptions{})
-	g := group(b, s, 1)
-	fill(b, g, 1000, 200_000)
-	if err := g.Barrier(); err != nil {
-		b.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	var lower, upper []byte
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
-		v, err := g.View()
-		if err != nil {
-			b.Fatal(err)
-		}
-		conv := rng.Uint64N(1000)
-		lower, upper = entryKey(lower, 1, conv, 0), entryKey(upper, 1, conv, 1<<62)
-		n := 0
-		err = v.Scan(lower, upper, true, func(k, val []byte) (bool, error) {
-			n++
-			return n < 50, nil
+	for name, flushed := range map[string]bool{"in tables": true, "in memory": false} {
+		b.Run(name, func(b *testing.B) {
+			g := group(b, openState(b, b.TempDir(), store.StateOptions{BufferBytes: 512 << 20}), 1)
+			fill(b, g, 1000, 200_000)
+			if flushed {
+				if err := g.Barrier(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			rng := rand.New(rand.NewPCG(1, 2))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if err := page(g, rng.Uint64N(1000)); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
-		if err != nil || n != 50 {
-			b.Fatalf("Scan = %d rows, %v", n, err)
-		}
-		if err := v.Close(); err != nil {
-			b.Fatal(err)
-		}
 	}
+}
+
+func page(g *store.GroupState, conv uint64) error {
+	v, err := g.View()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	n := 0
+	err = v.Scan(entryKey(make([]byte, 0, 40), 1, conv, 0), entryKey(make([]byte, 0, 40), 1, conv, 1<<62), true, func(k, val []byte) (bool, error) {
+		n++
+		return n < 50, nil
+	})
+	if err == nil && n != 50 {
+		err = fmt.Errorf("page of %d rows", n)
+	}
+	return err
 }
 
 // BenchmarkSnapshot streams a group into another state.

@@ -35,7 +35,7 @@ func TestStateDiskError(t *testing.T) {
 
 func failDisk(t *testing.T) {
 	t.Helper()
-	for _, wal := range []store.WALMode{store.WALOn, store.WALOff} {
+	for _, buffer := range []int64{1, 0} {
 		for _, errno := range []error{syscall.EIO, syscall.ENOSPC} {
 			var broken atomic.Bool
 			mem := vfs.NewCrashableMem()
@@ -50,7 +50,7 @@ func failDisk(t *testing.T) {
 			}))
 			told := make(chan error, 10)
 			s, err := store.OpenState("state", store.StateOptions{
-				FS: fs, WAL: wal, MemtableBytes: 1 << 20, OnFatal: func(err error) { told <- err },
+				FS: fs, BufferBytes: buffer, OnFatal: func(err error) { told <- err },
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -87,7 +87,7 @@ func failDisk(t *testing.T) {
 			if len(told) > 0 {
 				t.Errorf("%v: told twice", errno)
 			}
-			s, err = store.OpenState("state", store.StateOptions{FS: mem.CrashClone(vfs.CrashCloneCfg{}), WAL: wal})
+			s, err = store.OpenState("state", store.StateOptions{FS: mem.CrashClone(vfs.CrashCloneCfg{})})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/store/rowbuf"
 )
 
 // GroupState is the state of one group. Begin and what follows from it, Drop
@@ -20,10 +21,20 @@ type GroupState struct {
 	upper []byte
 	batch Batch // re-used: there is one at a time
 
-	mu  sync.Mutex // guards the rest
-	pos position
-	cfg configuration
-	gen uint64 // rises when the byte count of pos begins anew
+	// Locks are taken in this order, behind State.flushMu.
+	swapMu  sync.RWMutex // held alone while the whole range is replaced, shared while a view is taken
+	writeMu sync.Mutex   // held while rows are added and while a layer is frozen
+	mu      sync.Mutex   // guards the rest
+
+	pos       position
+	cfg       configuration
+	gen       uint64 // rises when the byte count of pos begins anew
+	dirty     bool   // something was committed since the last freeze
+	active    *layer // nil when there are no rows; set with writeMu held as well
+	end       rowbuf.Mark
+	frozen    *layer // nil when there is none
+	frozenSeq uint64 // number of the last layer that was frozen
+	ingestSeq uint64 // and of the last whose rows may be in the tables
 }
 
 func openGroup(s *State, g shard.GroupID) (*GroupState, error) {
@@ -94,45 +105,44 @@ func (g *GroupState) Configuration() (data []byte, index uint64) {
 	return g.cfg.data, g.cfg.index
 }
 
-// Barrier returns when everything committed before the call is durable.
-func (g *GroupState) Barrier() error { return g.s.barrier() }
-
 // Drop removes the whole state of the group and is durable when it returns.
 func (g *GroupState) Drop() error {
-	if err := g.s.fatal.Err(); err != nil {
-		return err
-	}
-	lower, upper := groupSpan(g.id)
-	b := g.s.db.NewBatch()
-	err := b.DeleteRange(lower, upper, nil)
-	if err == nil {
-		err = g.s.apply(b)
-	}
-	if err = errors.Join(err, b.Close()); err != nil {
-		return g.s.fatal.Fail("drop group", err)
-	}
-	g.mu.Lock()
-	g.pos, g.cfg = position{}, configuration{}
-	g.gen++
-	g.mu.Unlock()
-	return g.s.barrier()
+	return g.swap("drop group", func(span pebble.KeyRange) error {
+		return g.s.db.Excise(context.Background(), span)
+	})
 }
 
 // replace swaps the group's whole range for the given tables at once.
 func (g *GroupState) replace(paths []string) error {
-	lower, upper := groupSpan(g.id)
-	err := g.s.fatal.Guard("install state", func() error {
-		_, err := g.s.db.IngestAndExcise(context.Background(), paths, nil, nil,
-			pebble.KeyRange{Start: lower, End: upper})
-		if err != nil {
-			return err
-		}
-		// A table that overlaps a memtable is queued behind it; the flush
-		// makes the swap durable whatever mode the state runs in.
-		return g.s.flush()
+	return g.swap("install state", func(span pebble.KeyRange) error {
+		_, err := g.s.db.IngestAndExcise(context.Background(), paths, nil, nil, span)
+		return err
 	})
+}
+
+// swap calls fn, which changes all tables of the group at once, and forgets what
+// was in memory. No memtable has rows, so the change is durable when fn returns.
+func (g *GroupState) swap(op string, fn func(pebble.KeyRange) error) error {
+	if err := g.s.fatal.Err(); err != nil {
+		return err
+	}
+	g.s.flushMu.Lock()
+	defer g.s.flushMu.Unlock()
+	g.swapMu.Lock()
+	defer g.swapMu.Unlock()
+	g.writeMu.Lock()
+	defer g.writeMu.Unlock()
+	lower, upper := groupSpan(g.id)
+	err := g.s.fatal.Guard(op, func() error { return fn(pebble.KeyRange{Start: lower, End: upper}) })
 	if err != nil {
 		return err
 	}
+	g.mu.Lock()
+	gone := g.active
+	g.active, g.end, g.dirty = nil, 0, false
+	g.frozenSeq++
+	g.ingestSeq = g.frozenSeq
+	g.mu.Unlock()
+	g.s.release(gone)
 	return g.load()
 }

@@ -6,15 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
-	"github.com/cockroachdb/pebble/v2/sstable"
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/chatnode/chatnode/fsm"
 )
-
-// installTableBytes is where an install begins another table.
-const installTableBytes = 64 << 20
 
 // Install takes a snapshot stream and makes it the state of the group. Write
 // checks what arrives and writes it to tables; nothing of it is visible before
@@ -30,8 +23,7 @@ type Install struct {
 	bytes  uint64
 	last   []byte // key of the last row
 	key    []byte
-	table  *sstable.Writer
-	paths  []string
+	tables tables
 	err    error
 }
 
@@ -51,7 +43,9 @@ func (g *GroupState) NewInstall() (*Install, error) {
 	if err := g.s.usable(); err != nil {
 		return nil, err
 	}
-	return &Install{g: g}, nil
+	// As compactions write for the last level, which is where they come to lie.
+	last := len(g.s.opts.Levels) - 1
+	return &Install{g: g, tables: tables{s: g.s, prefix: installPrefix, group: g.id, level: last}}, nil
 }
 
 // Header is that of the stream; ok is false until it has arrived.
@@ -150,7 +144,7 @@ func (in *Install) takeFrame() error {
 		return corrupt("snapshot end", nil)
 	}
 	in.stage = wantZeros
-	return in.closeTable()
+	return in.tables.close()
 }
 
 func (in *Install) takeRows(payload []byte) error {
@@ -164,7 +158,7 @@ func (in *Install) takeRows(payload []byte) error {
 		in.key = append(append(in.key[:0], groupKey(in.g.id)...), key...)
 		in.rows++
 		in.bytes += rowBytes(len(key), len(val))
-		if err := in.put(in.key, val); err != nil {
+		if err := in.tables.put(in.key, val, false); err != nil {
 			return err
 		}
 	}
@@ -184,52 +178,6 @@ func (in *Install) takeZeros(p []byte) error {
 	return nil
 }
 
-// put writes a row to the current table.
-func (in *Install) put(key, val []byte) error {
-	if in.table != nil && in.table.Raw().EstimatedSize() >= installTableBytes {
-		if err := in.closeTable(); err != nil {
-			return err
-		}
-	}
-	if in.table == nil {
-		if err := in.openTable(); err != nil {
-			return err
-		}
-	}
-	if err := in.table.Set(key, val); err != nil {
-		return in.g.s.fatal.Fail("write installed table", err)
-	}
-	return nil
-}
-
-func (in *Install) openTable() error {
-	s := in.g.s
-	if err := s.fatal.Err(); err != nil {
-		return err
-	}
-	path := s.fs.PathJoin(s.dir, fmt.Sprintf("%s%d-%d.sst", installPrefix, in.g.id, s.installs.Add(1)))
-	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return s.fatal.Fail("create installed table", err)
-	}
-	in.paths = append(in.paths, path)
-	in.table = sstable.NewWriter(objstorageprovider.NewFileWritable(f), s.tableOptions())
-	return nil
-}
-
-// closeTable ends the current table, which makes its bytes durable.
-func (in *Install) closeTable() error {
-	if in.table == nil {
-		return nil
-	}
-	err := in.table.Close()
-	in.table = nil
-	if err != nil {
-		return in.g.s.fatal.Fail("close installed table", err)
-	}
-	return nil
-}
-
 // Commit makes the snapshot the state of the group, durably. The state is the
 // old one when it returns an error. A snapshot older than the state is refused.
 func (in *Install) Commit() error {
@@ -243,7 +191,7 @@ func (in *Install) Commit() error {
 		in.err = in.putOwnRows()
 	}
 	if in.err == nil {
-		in.err = in.g.replace(in.paths)
+		in.err = in.g.replace(in.tables.paths)
 	}
 	if in.err != nil {
 		err := in.err
@@ -258,16 +206,11 @@ func (in *Install) Commit() error {
 func (in *Install) putOwnRows() error {
 	h := in.header
 	pos := position{index: h.Index, term: h.Term, rows: in.rows, bytes: in.bytes}
-	if err := in.put(appliedKey(in.g.id), pos.appendTo(nil)); err != nil {
+	cfg := configuration{index: h.ConfigurationIndex, data: h.Configuration}
+	if err := in.tables.putOwn(pos, cfg); err != nil {
 		return err
 	}
-	if h.Configuration != nil || h.ConfigurationIndex != 0 {
-		c := configuration{index: h.ConfigurationIndex, data: h.Configuration}
-		if err := in.put(configurationKey(in.g.id), c.appendTo(nil)); err != nil {
-			return err
-		}
-	}
-	return in.closeTable()
+	return in.tables.close()
 }
 
 // Abort removes what was written. It may follow Commit and does nothing then.
@@ -276,14 +219,5 @@ func (in *Install) Abort() {
 		return
 	}
 	in.err = ErrClosed
-	if in.table != nil {
-		_ = in.table.Close() // the table is removed
-		in.table = nil
-	}
-	for _, path := range in.paths {
-		// What cannot be removed now is removed at the next start.
-		if err := in.g.s.fs.Remove(path); err != nil {
-			in.g.s.log.Warn("the table of an aborted install stays", "file", path, "err", err)
-		}
-	}
+	in.tables.remove()
 }

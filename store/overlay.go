@@ -4,167 +4,137 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
+	"github.com/chatnode/chatnode/store/rowbuf"
 )
 
-// overlay finds the newest write of each key of a batch, so that a machine sees
-// what it wrote. It points into the batch's own bytes and copies nothing;
-// Pebble's indexed batch costs a skip list insert per write instead.
+// overlay holds the rows of a batch, the last write of each key, so that a
+// machine sees what it wrote. The bytes lie one behind the other in buf.
 type overlay struct {
-	slots []slot // open addressing, a power of two
-	used  int
+	buf   []byte
+	rows  []ownRow
+	slots []uint32 // number of a row + 1; open addressing, a power of two
 }
 
-// slot is one key. Offsets are into the batch; keyLen 0 marks a free slot.
-type slot struct {
-	hash   uint32
-	keyOff uint32
-	valOff uint32 // of the value; 0 after a delete
-	keyLen uint16
-	valLen uint32
+// ownRow is one key of a batch. Offsets are into the overlay's bytes.
+type ownRow struct {
+	hash    uint64
+	keyOff  int
+	valOff  int
+	valLen  int
+	keyLen  int
+	deleted bool
 }
 
-type rowState uint8
-
 const (
-	absent  rowState = iota // not written by this batch
-	present                 // set
-	deleted
+	overlayMin = 64
+	// What is kept from batch to batch.
+	overlayKeepSlots = 8 << 10
+	overlayKeepBytes = 256 << 10
 )
 
-const (
-	overlayMin  = 64
-	overlayKeep = 8 << 10 // slots kept from batch to batch
-)
+func (o *overlay) key(r *ownRow) []byte { return o.buf[r.keyOff : r.keyOff+r.keyLen] }
+
+func (o *overlay) val(r *ownRow) []byte {
+	return o.buf[r.valOff : r.valOff+r.valLen : r.valOff+r.valLen]
+}
 
 // find gives the slot of key, or the free one where it belongs.
-func (o *overlay) find(repr, key []byte) *slot {
-	h := uint32(xxhash.Sum64(key))
-	mask := uint32(len(o.slots) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
+func (o *overlay) find(hash uint64, key []byte) *uint32 {
+	mask := uint64(len(o.slots) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
 		s := &o.slots[i]
-		if s.keyLen == 0 {
-			s.hash = h
+		if *s == 0 {
 			return s
 		}
-		if s.hash == h && bytes.Equal(s.key(repr), key) {
+		if r := &o.rows[*s-1]; r.hash == hash && bytes.Equal(o.key(r), key) {
 			return s
 		}
 	}
 }
 
-func (s *slot) key(repr []byte) []byte { return repr[s.keyOff : s.keyOff+uint32(s.keyLen)] }
-
-func (s *slot) val(repr []byte) []byte {
-	return repr[s.valOff : s.valOff+s.valLen : s.valOff+s.valLen]
-}
-
-func (o *overlay) get(repr, key []byte) ([]byte, rowState) {
-	if o.used == 0 || len(key) == 0 {
-		return nil, absent
+// get gives the row of a key that the batch wrote, else nil.
+func (o *overlay) get(hash uint64, key []byte) *ownRow {
+	if len(o.rows) == 0 {
+		return nil
 	}
-	s := o.find(repr, key)
-	switch {
-	case s.keyLen == 0:
-		return nil, absent
-	case s.valOff == 0:
-		return nil, deleted
+	if s := *o.find(hash, key); s != 0 {
+		return &o.rows[s-1]
 	}
-	return s.val(repr), present
+	return nil
 }
 
-// set records that the batch ends with a set of key to a value of valLen bytes.
-func (o *overlay) set(repr, key []byte, valLen int) {
-	s := o.take(repr, key)
-	s.valLen = uint32(valLen)
-	s.valOff = uint32(len(repr) - valLen)
-	s.keyLen = uint16(len(key))
-	s.keyOff = s.valOff - uint32(uvarintLen(uint64(valLen))) - uint32(len(key))
-}
-
-// del records that the batch ends with a delete of key.
-func (o *overlay) del(repr, key []byte) {
-	s := o.take(repr, key)
-	s.valOff, s.valLen = 0, 0
-	s.keyLen = uint16(len(key))
-	s.keyOff = uint32(len(repr) - len(key))
-}
-
-func (o *overlay) take(repr, key []byte) *slot {
-	if 2*(o.used+1) > len(o.slots) {
+// put records that the batch ends with a value for key, or with none.
+func (o *overlay) put(key, val []byte, deleted bool) {
+	if 2*(len(o.rows)+1) > len(o.slots) {
 		o.grow()
 	}
-	s := o.find(repr, key)
-	if s.keyLen == 0 {
-		o.used++
+	hash := rowbuf.Hash(key)
+	s := o.find(hash, key)
+	if *s == 0 {
+		o.rows = append(o.rows, ownRow{hash: hash, keyOff: len(o.buf), keyLen: len(key)})
+		o.buf = append(o.buf, key...)
+		*s = uint32(len(o.rows))
 	}
-	return s
+	r := &o.rows[*s-1]
+	r.valOff, r.valLen, r.deleted = len(o.buf), len(val), deleted
+	o.buf = append(o.buf, val...)
 }
 
 func (o *overlay) grow() {
-	old := o.slots
-	o.slots = make([]slot, max(overlayMin, 2*len(old)))
-	mask := uint32(len(o.slots) - 1)
-	for _, s := range old {
-		if s.keyLen == 0 {
-			continue
-		}
-		i := s.hash & mask
-		for o.slots[i].keyLen != 0 {
+	o.slots = make([]uint32, max(overlayMin, 2*len(o.slots)))
+	mask := uint64(len(o.slots) - 1)
+	for n := range o.rows {
+		i := o.rows[n].hash & mask
+		for o.slots[i] != 0 {
 			i = (i + 1) & mask
 		}
-		o.slots[i] = s
+		o.slots[i] = uint32(n + 1)
 	}
 }
 
-// reset forgets everything and reports whether the table had become too large
-// to keep.
-func (o *overlay) reset() (large bool) {
-	if len(o.slots) > overlayKeep {
+// reset forgets everything, and the memory when it has become large.
+func (o *overlay) reset() {
+	if len(o.slots) > overlayKeepSlots || cap(o.buf) > overlayKeepBytes {
 		*o = overlay{}
-		return true
+		return
 	}
-	if o.used > 0 {
+	if len(o.rows) > 0 {
 		clear(o.slots)
-		o.used = 0
 	}
-	return false
+	o.buf, o.rows = o.buf[:0], o.rows[:0]
 }
 
-// ownRow is one write of a batch, in the order of keys.
-type ownRow struct {
-	key, val []byte
-	deleted  bool
+// ownRows visits the batch's rows of a range, in the order of a scan.
+type ownRows struct {
+	o    *overlay
+	rows []int
 }
 
-// within gives the batch's writes in [lower, upper) in the order of the scan.
-func (o *overlay) within(repr, lower, upper []byte, reverse bool) []ownRow {
-	if o.used == 0 {
-		return nil
+// within gives the rows in [lower, upper).
+func (o *overlay) within(lower, upper []byte, reverse bool) ownRows {
+	found := ownRows{o: o}
+	for i := range o.rows {
+		k := o.key(&o.rows[i])
+		if bytes.Compare(k, lower) >= 0 && (upper == nil || bytes.Compare(k, upper) < 0) {
+			found.rows = append(found.rows, i)
+		}
 	}
-	var rows []ownRow
-	for i := range o.slots {
-		s := &o.slots[i]
-		if s.keyLen == 0 {
-			continue
-		}
-		k := s.key(repr)
-		if bytes.Compare(k, lower) < 0 || upper != nil && bytes.Compare(k, upper) >= 0 {
-			continue
-		}
-		row := ownRow{key: k, deleted: s.valOff == 0}
-		if !row.deleted {
-			row.val = s.val(repr)
-		}
-		rows = append(rows, row)
-	}
-	slices.SortFunc(rows, func(a, b ownRow) int {
+	slices.SortFunc(found.rows, func(a, b int) int {
 		if reverse {
-			return bytes.Compare(b.key, a.key)
+			a, b = b, a
 		}
-		return bytes.Compare(a.key, b.key)
+		return bytes.Compare(o.key(&o.rows[a]), o.key(&o.rows[b]))
 	})
-	return rows
+	return found
+}
+
+func (r *ownRows) Valid() bool { return len(r.rows) > 0 }
+func (r *ownRows) Next()       { r.rows = r.rows[1:] }
+func (r *ownRows) Key() []byte { return r.o.key(&r.o.rows[r.rows[0]]) }
+
+func (r *ownRows) Val() (val []byte, deleted bool) {
+	row := &r.o.rows[r.rows[0]]
+	return r.o.val(row), row.deleted
 }
 
 func uvarintLen(v uint64) int {

@@ -12,8 +12,8 @@ import (
 )
 
 // Snapshot is the state of a group at one moment, as a stream that an [Install]
-// of another node takes. Making one copies nothing and does not depend on how
-// much there is; while it is open the files of its moment stay on disk.
+// of another node takes. Making one writes what is in memory and does not depend
+// on how much there is otherwise; while it is open the files of its moment stay on disk.
 type Snapshot struct {
 	g      *GroupState
 	header Header
@@ -45,9 +45,13 @@ const (
 // takes tens of milliseconds; beyond it the running count serves as the bound.
 const scanExactMax = 32 << 20
 
-// Snapshot takes one.
+// Snapshot takes one. It makes the state durable first, so that the stream, which
+// may take minutes, holds no memory and comes from the tables alone.
 func (g *GroupState) Snapshot() (*Snapshot, error) {
 	if err := g.s.usable(); err != nil {
+		return nil, err
+	}
+	if err := g.Barrier(); err != nil {
 		return nil, err
 	}
 	g.mu.Lock()

@@ -24,42 +24,53 @@ const GroupsMax = 1 << 16
 // State is the replicated state of all groups of a node. Its methods may be
 // called from any goroutine.
 type State struct {
-	db    *pebble.DB
-	opts  *pebble.Options
-	dir   string
-	fs    vfs.FS
-	wal   bool
-	log   *slog.Logger
-	fatal *Fatal
+	db     *pebble.DB
+	opts   *pebble.Options
+	dir    string
+	fs     vfs.FS
+	log    *slog.Logger
+	fatal  *Fatal
+	mem    budget
+	merges sync.Pool     // of *merge
+	tables atomic.Uint64 // names of tables
 
-	commits atomic.Uint64 // batches applied, to skip barriers with nothing new
+	stop      chan struct{} // closed by Close
+	compacted chan struct{} // holds one; sent to after a compaction
+	wg        sync.WaitGroup
 
-	mu       sync.Mutex // guards groups and closed
-	groups   map[shard.GroupID]*GroupState
-	closed   bool
-	installs atomic.Uint64 // names of install tables
+	mu     sync.Mutex // guards groups and closed
+	groups map[shard.GroupID]*GroupState
+	closed bool
 
-	flushMu sync.Mutex // one barrier at a time; guards flushed
-	flushed uint64     // commits that the last barrier covered
+	flushMu sync.Mutex // one layer is written at a time, and none while a range is replaced
 }
 
 // OpenState opens or makes the state in dir.
 func OpenState(dir string, o StateOptions) (*State, error) {
 	s := &State{
-		dir:    dir,
-		fs:     o.FS,
-		wal:    o.WAL == WALOn || o.WAL == WALDefault && walDefault,
-		log:    o.Logger,
-		fatal:  NewFatal(o.OnFatal),
-		groups: make(map[shard.GroupID]*GroupState),
+		dir:       dir,
+		fs:        o.FS,
+		log:       o.Logger,
+		fatal:     NewFatal(o.OnFatal),
+		merges:    sync.Pool{New: func() any { return new(merge) }},
+		stop:      make(chan struct{}),
+		compacted: make(chan struct{}, 1),
+		groups:    make(map[shard.GroupID]*GroupState),
 	}
+	if o.BufferBytes == 0 {
+		o.BufferBytes = DefaultBufferBytes
+	}
+	if o.BufferBytes < 0 || o.BufferBytes > bufferBytesMax {
+		return nil, fmt.Errorf("open state: %d bytes of buffers are not from 0 to %d", o.BufferBytes, int64(bufferBytesMax))
+	}
+	s.mem.init(o.BufferBytes)
 	if s.fs == nil {
 		s.fs = vfs.Default
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	opts := s.pebbleOptions(o)
+	opts := s.pebbleOptions()
 	cache := pebble.NewCache(max(o.CacheBytes, 0))
 	if o.CacheBytes == 0 {
 		cache.Unref()
@@ -76,23 +87,25 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 	if err := s.removeOrphans(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
 	}
+	s.wg.Add(1)
+	go s.flusher()
 	return s, nil
 }
 
-// removeOrphans deletes what interrupted installs left behind.
+// removeOrphans deletes what interrupted installs and flushes left behind.
 func (s *State) removeOrphans() error {
 	names, err := s.fs.List(s.dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, installPrefix) {
+		if !strings.HasPrefix(name, installPrefix) && !strings.HasPrefix(name, flushPrefix) {
 			continue
 		}
 		if err := s.fs.Remove(s.fs.PathJoin(s.dir, name)); err != nil {
 			return err
 		}
-		s.log.Info("removed the rest of an interrupted install", "file", name)
+		s.log.Info("removed a table that was not finished", "file", name)
 	}
 	return nil
 }
@@ -129,65 +142,12 @@ func (s *State) Close() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
-	if err := s.barrier(); err != nil {
-		return err // the engine is left as it is: it may hold its own locks
+	close(s.stop)
+	s.wg.Wait()
+	for _, g := range s.groups { // no more are added
+		if err := g.barrier(); err != nil {
+			return err // the engine is left as it is: it may hold its own locks
+		}
 	}
 	return s.db.Close()
-}
-
-// barrier makes every batch that was committed before the call durable. Calls
-// at the same time share the work: who waited for a barrier that began after
-// its own batch has nothing left to do.
-func (s *State) barrier() error {
-	want := s.commits.Load()
-	s.flushMu.Lock()
-	defer s.flushMu.Unlock()
-	if err := s.fatal.Err(); err != nil {
-		return err
-	}
-	if s.flushed >= want {
-		return nil
-	}
-	covers := s.commits.Load()
-	if err := s.fatal.Guard("make the state durable", s.sync); err != nil {
-		return err
-	}
-	s.flushed = covers
-	return nil
-}
-
-// sync makes everything applied durable.
-func (s *State) sync() error {
-	if s.wal {
-		return s.db.LogData(nil, pebble.Sync)
-	}
-	return s.flush()
-}
-
-// flush writes what is in memory to tables. A flush that fails is tried again
-// by the engine for ever, so the failure ends the wait.
-func (s *State) flush() error {
-	done, err := s.db.AsyncFlush()
-	if err != nil {
-		return err
-	}
-	select {
-	case <-done:
-		return nil
-	case <-s.fatal.Failed():
-		return s.fatal.Err()
-	}
-}
-
-// apply commits one batch without waiting for the disk.
-func (s *State) apply(b *pebble.Batch) error {
-	if err := s.fatal.Err(); err != nil {
-		return err
-	}
-	err := s.fatal.Guard("commit state", func() error { return s.db.Apply(b, pebble.NoSync) })
-	if err != nil {
-		return err
-	}
-	s.commits.Add(1)
-	return nil
 }

@@ -10,30 +10,34 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
-// walDefault is the measured choice of docs/storage.md.
-const walDefault = true
-
 // formatMajor is Pebble's own ratchet. Raising it makes the directory unreadable
 // for older binaries, so it moves with a release that says so.
 const formatMajor = pebble.FormatTableFormatV6
 
-func (s *State) pebbleOptions(o StateOptions) *pebble.Options {
-	memtable := o.MemtableBytes
-	if memtable == 0 {
-		memtable = DefaultMemtableBytes
-	}
+const (
+	// bytesPerSync is after how many bytes of a table the disk is told to begin
+	// with them: the log's fsyncs must not queue behind many megabytes.
+	bytesPerSync = 1 << 20
+	// l0Compact is how many tables of a group may lie over each other before they
+	// are merged: more make fewer bytes, fewer make faster reads.
+	l0Compact = 8
+	// l0Stop is where batches begin to wait for compactions.
+	l0Stop = 32
+)
+
+// pebbleOptions are made for a database that only ingests: its log is off and its
+// memtable stays empty.
+func (s *State) pebbleOptions() *pebble.Options {
 	opts := &pebble.Options{
-		FS:                          s.fs,
-		FormatMajorVersion:          formatMajor,
-		DisableWAL:                  !s.wal,
-		MemTableSize:                memtable,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		LBaseMaxBytes:               256 << 20,
-		MaxOpenFiles:                1024,
-		// The log's fsyncs must not queue behind a flush of many megabytes.
-		BytesPerSync: 1 << 20,
+		FS:                    s.fs,
+		FormatMajorVersion:    formatMajor,
+		DisableWAL:            true,
+		MemTableSize:          1 << 20,
+		L0CompactionThreshold: l0Compact,
+		L0StopWritesThreshold: 2 * l0Stop,
+		LBaseMaxBytes:         256 << 20,
+		MaxOpenFiles:          1024,
+		BytesPerSync:          bytesPerSync,
 		// Two cores serve everything: one compaction at a time is enough and
 		// leaves the other core to the log.
 		CompactionConcurrencyRange: func() (int, int) { return 1, 1 },
@@ -43,8 +47,11 @@ func (s *State) pebbleOptions(o StateOptions) *pebble.Options {
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
 				s.log.Error("stored state is damaged", "file", i.Path, "err", i.Details)
 			},
-			WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
-				s.log.Warn("state writes wait for the disk", "reason", i.Reason)
+			CompactionEnd: func(pebble.CompactionInfo) {
+				select {
+				case s.compacted <- struct{}{}:
+				default:
+				}
 			},
 		},
 	}
@@ -55,16 +62,10 @@ func (s *State) pebbleOptions(o StateOptions) *pebble.Options {
 		l.FilterPolicy = bloom.FilterPolicy(10)
 		l.FilterType = pebble.TableFilter
 	}
-	// What a flush writes is read again by the next compaction: packing it twice
-	// costs more processor than its bytes are worth.
-	opts.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	// What a flush writes is read again by the next compaction, so it is packed
+	// only lightly; not at all, it would cost a third more bytes.
+	opts.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }
 	return opts
-}
-
-// tableOptions are those of the tables that an install writes: the same as
-// compactions write for the last level.
-func (s *State) tableOptions() sstable.WriterOptions {
-	return s.opts.MakeWriterOptions(len(s.opts.Levels)-1, s.db.TableFormat())
 }
 
 // pebbleLogger passes what Pebble says on. Pebble calls Fatalf for a failed

@@ -238,10 +238,10 @@ func install(g *store.GroupState, b []byte, piece int) error {
 }
 
 func TestInstall(t *testing.T) {
-	for _, wal := range []store.WALMode{store.WALOn, store.WALOff} {
+	for _, flushed := range []bool{false, true} {
 		for _, piece := range []int{1, 7, 4096, 1 << 20} {
 			fs := vfs.NewCrashableMem()
-			o := store.StateOptions{FS: fs, WAL: wal, MemtableBytes: 1 << 20}
+			o := store.StateOptions{FS: fs}
 			src := source(t, openState(t, "src", o))
 			b := stream(t, src)
 			s, err := store.OpenState("dst", o)
@@ -250,6 +250,11 @@ func TestInstall(t *testing.T) {
 			}
 			dst := group(t, s, 7)
 			put(t, dst, 2, map[int]string{1: "old", 99: "old and not in the snapshot"})
+			if flushed {
+				if err := dst.Barrier(); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := install(dst, b, piece); err != nil {
 				t.Fatalf("pieces of %d: install = %v", piece, err)
 			}
@@ -356,7 +361,7 @@ func TestStatePowerCut(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		fs := vfs.NewCrashableMem()
-		o := store.StateOptions{FS: fs, MemtableBytes: 1 << 20, WAL: []store.WALMode{store.WALOn, store.WALOff}[seed%2]}
+		o := store.StateOptions{FS: fs, BufferBytes: []int64{1, 256 << 10, 0}[seed%3]}
 		s, err := store.OpenState("state", o)
 		if err != nil {
 			t.Fatal(err)
@@ -377,7 +382,7 @@ func TestStatePowerCut(t *testing.T) {
 				barrier = i + 1
 			}
 		}
-		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(seed%3) * 50, RNG: rng})
+		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(3) * 50, RNG: rng})
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

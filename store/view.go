@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/store/rowbuf"
 )
 
 var _ fsm.Reader = (*View)(nil)
@@ -16,10 +17,10 @@ var _ fsm.Reader = (*View)(nil)
 // closes it soon, since it keeps files and memory of its time alive.
 type View struct {
 	g       *GroupState
+	mem     memory
 	gets    *pebble.Iterator // positioned by Get
 	scans   *pebble.Iterator // the same snapshot, positioned by Scan; made on demand
 	scanned bool             // scans is in use
-	index   uint64
 }
 
 // View takes a snapshot for reading.
@@ -27,12 +28,27 @@ func (g *GroupState) View() (*View, error) {
 	if err := g.s.usable(); err != nil {
 		return nil, err
 	}
-	index, _ := g.Applied() // before the snapshot: the view has at least this
+	g.swapMu.RLock()
+	defer g.swapMu.RUnlock()
+	for {
+		v, err := g.viewOver(g.memory())
+		if v != nil || err != nil {
+			return v, err
+		}
+	}
+}
+
+// viewOver adds the tables of this moment to mem, which was taken before: what
+// left memory since then is in them. It gives nil when they have more than that.
+func (g *GroupState) viewOver(mem memory) (*View, error) {
 	it, err := g.s.db.NewIter(&pebble.IterOptions{LowerBound: g.lower, UpperBound: g.upper})
 	if err != nil {
 		return nil, readError("view", err)
 	}
-	return &View{g: g, gets: it, index: index}, nil
+	if g.outdated(&mem) {
+		return nil, readError("view", it.Close())
+	}
+	return &View{g: g, mem: mem, gets: it}, nil
 }
 
 func (s *State) usable() error {
@@ -44,13 +60,16 @@ func (s *State) usable() error {
 	return nil
 }
 
-// Index is an applied index that the view contains.
-func (v *View) Index() uint64 { return v.index }
+// Index is the applied index of the view.
+func (v *View) Index() uint64 { return v.mem.index }
 
 // Get implements [fsm.Reader].
 func (v *View) Get(key []byte) (val []byte, ok bool, err error) {
 	if bytes.Compare(key, v.g.lower) < 0 || bytes.Compare(key, v.g.upper) >= 0 {
 		return nil, false, nil
+	}
+	if val, state := v.mem.get(rowbuf.Hash(key), key); state != rowbuf.Absent {
+		return val, state == rowbuf.Present, nil
 	}
 	// The prefix of a key is the whole key, so tables without it are skipped
 	// by their filter.
@@ -74,7 +93,7 @@ func (v *View) Scan(lower, upper []byte, reverse bool, fn func(k, v []byte) (boo
 		if err != nil {
 			return err
 		}
-		return errors.Join(scan(it, reverse, fn), it.Close())
+		return errors.Join(v.scanOver(it, lower, upper, reverse, fn), it.Close())
 	}
 	if v.scans == nil {
 		it, err := v.clone(lower, upper)
@@ -87,7 +106,18 @@ func (v *View) Scan(lower, upper []byte, reverse bool, fn func(k, v []byte) (boo
 	}
 	v.scanned = true
 	defer func() { v.scanned = false }()
-	return scan(v.scans, reverse, fn)
+	return v.scanOver(v.scans, lower, upper, reverse, fn)
+}
+
+// scanOver visits the rows of it and those in memory.
+func (v *View) scanOver(it *pebble.Iterator, lower, upper []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
+	m := v.g.s.merges.Get().(*merge) //nolint:errcheck // the pool makes nothing else
+	defer func() {
+		m.forget()
+		v.g.s.merges.Put(m)
+	}()
+	m.addMemory(&v.mem, lower, upper, reverse)
+	return m.scan(it, reverse, fn)
 }
 
 // clone gives an iterator of the same snapshot.

@@ -1,0 +1,22 @@
+package store
+
+import "runtime"
+
+// BufferedBytes is the memory of all layers.
+func BufferedBytes(s *State) int64 { return s.mem.used.Load() }
+
+// AwaitFull returns when batches have used up the budget. The test's own time
+// limit ends it otherwise.
+func AwaitFull(s *State) {
+	for s.mem.used.Load() <= s.mem.most {
+		runtime.Gosched()
+	}
+}
+
+// ViewAround takes a view and calls fn between its two looks, at memory and at
+// the tables. It gives nil when the view has to be taken again.
+func ViewAround(g *GroupState, fn func()) (*View, error) {
+	mem := g.memory()
+	fn()
+	return g.viewOver(mem)
+}

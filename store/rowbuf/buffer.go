@@ -1,0 +1,164 @@
+package rowbuf
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Buffer holds rows. The zero value is an empty one.
+type Buffer struct {
+	mu     sync.RWMutex // guards all but bytes
+	mem    arena
+	keys   table // by the hash of a key: its position
+	heads  table // by the hash of a chain's key: its number + 1
+	chains []chain
+
+	orderMu sync.Mutex // guards order; taken behind mu
+	order   []uint32   // the numbers of chains in the order of keys, as far as someone asked
+
+	bytes atomic.Int64
+}
+
+// Hash is the hash of a key that Put and Get want.
+func Hash(key []byte) uint64 { return xxhash.Sum64(key) }
+
+// State says what is known of a key.
+type State uint8
+
+// What a buffer knows of a key.
+const (
+	Absent State = iota // nothing
+	Present
+	Deleted
+)
+
+// Lock keeps readers out for some calls of Put.
+func (b *Buffer) Lock() { b.mu.Lock() }
+
+// Unlock lets them in again and gives the mark behind what was put.
+func (b *Buffer) Unlock() Mark {
+	b.bytes.Store(b.mem.bytes + int64(8*(len(b.keys.slots)+len(b.heads.slots))+chainBytes*cap(b.chains)))
+	end := b.mem.end()
+	b.mu.Unlock()
+	return end
+}
+
+// Put adds a row, or the deletion of one, with the buffer locked.
+func (b *Buffer) Put(hash uint64, key, val []byte, deleted bool) {
+	at := b.mem.add(key, val, deleted)
+	pos := Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
+	if pos != 0 {
+		before := b.mem.field(pos, offNewest)
+		if before == 0 {
+			before = uint32(pos)
+		}
+		b.mem.setField(at, offLink, before)
+		b.mem.setField(pos, offNewest, uint32(at))
+		return
+	}
+	b.keys.add(hash, uint32(at))
+	head := chainKey(key)
+	headHash := xxhash.Sum64(head)
+	n := b.findChain(headHash, head)
+	if n == 0 {
+		b.chains = append(b.chains, chain{})
+		n = uint32(len(b.chains))
+		b.heads.add(headHash, n)
+	}
+	b.push(&b.chains[n-1], at, key)
+}
+
+// findChain gives the number of a chain, counted from 1, or 0.
+func (b *Buffer) findChain(hash uint64, head []byte) uint32 {
+	return b.heads.find(hash, func(n uint32) bool {
+		return bytes.Equal(b.chains[n-1].key(), head)
+	})
+}
+
+// Get gives the newest version of key before limit. The value may be kept but
+// not changed.
+func (b *Buffer) Get(hash uint64, key []byte, limit Mark) ([]byte, State) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	pos := Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
+	if pos == 0 || pos >= limit {
+		return nil, Absent
+	}
+	val, deleted := valOf(b.version(pos, limit))
+	if deleted {
+		return nil, Deleted
+	}
+	return val, Present
+}
+
+// chainBytes is the size of a chain.
+const chainBytes = 64
+
+// Bytes is the memory that the buffer takes.
+func (b *Buffer) Bytes() int64 { return b.bytes.Load() }
+
+// Keys is the number of keys in it.
+func (b *Buffer) Keys() int {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.keys.used
+}
+
+// ordered gives the chains in the order of keys. The caller holds mu.
+func (b *Buffer) ordered() []uint32 {
+	b.orderMu.Lock()
+	defer b.orderMu.Unlock()
+	if len(b.order) == len(b.chains) {
+		return b.order
+	}
+	sorted := make([]sortable, len(b.chains))
+	for i := range b.chains {
+		sorted[i] = sortable{head: headOf(b.chains[i].key(), sharedBytes), n: uint32(i)}
+	}
+	slices.SortFunc(sorted, func(x, y sortable) int {
+		if x.head != y.head {
+			return compare(x.head, y.head)
+		}
+		return bytes.Compare(b.chains[x.n].key(), b.chains[y.n].key())
+	})
+	order := make([]uint32, len(sorted)) // a new one: readers have the old
+	for i, s := range sorted {
+		order[i] = s.n
+	}
+	b.order = order
+	return order
+}
+
+// sortable is something with a key, of which eight bytes stand beside it: most
+// comparisons need no more and touch no other memory.
+type sortable struct {
+	head uint64
+	n    uint32
+}
+
+// headOf gives the eight bytes of key behind skip, with zeros behind its end.
+func headOf(key []byte, skip int) uint64 {
+	if len(key) >= skip+8 {
+		return binary.BigEndian.Uint64(key[skip:])
+	}
+	var h uint64
+	for i := skip; i < skip+8; i++ {
+		h <<= 8
+		if i < len(key) {
+			h |= uint64(key[i])
+		}
+	}
+	return h
+}
+
+func compare(x, y uint64) int {
+	if x < y {
+		return -1
+	}
+	return 1
+}
