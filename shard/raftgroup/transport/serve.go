@@ -97,8 +97,9 @@ func (in *inbound) handle(f frame) error {
 		if err != nil {
 			return err
 		}
-		return in.pass(g, f, &raft.RequestVoteRequest{RPCHeader: in.head, Candidate: in.head.Addr, Term: v.term,
-			LastLogIndex: v.index, LastLogTerm: v.logTerm, LeadershipTransfer: v.flag}, 0)
+		m := &raft.RequestVoteRequest{RPCHeader: in.head, Term: v.term,
+			LastLogIndex: v.index, LastLogTerm: v.logTerm, LeadershipTransfer: v.flag}
+		return in.give(g, waiting{link: in.link, req: f.req, kind: f.kind, vote: m}, m)
 	case kindPreVote:
 		v, err := decodeBallot(f.payload)
 		if err != nil {
@@ -122,10 +123,14 @@ func lastIndex(m *raft.AppendEntriesRequest) uint64 {
 
 // pass hands a request to the group's Raft, in order.
 func (in *inbound) pass(g *Group, f frame, command any, last uint64) error {
-	if !g.deliver(waiting{link: in.link, req: f.req, kind: f.kind, last: last}, command) {
-		return in.refuse(f, "the group is closed or overrun")
+	return in.give(g, waiting{link: in.link, req: f.req, kind: f.kind, last: last}, command)
+}
+
+func (in *inbound) give(g *Group, w waiting, command any) error {
+	if !g.deliver(w, command) {
+		in.link.refuse(g.id, w.req, "the group is closed or overrun")
 	}
-	return nil
+	return nil // a failed link ends the read loop by itself
 }
 
 func (in *inbound) refuse(f frame, msg string) error {
