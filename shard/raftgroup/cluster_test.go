@@ -223,7 +223,6 @@ func testConfig() Config {
 	c := DefaultConfig()
 	c.Heartbeat = 200 * time.Millisecond
 	c.CommitTimeout = 50 * time.Millisecond
-	c.FlushDelay = 2 * time.Millisecond
 	c.SlowWrite, c.StuckWrite = time.Minute, 2*time.Minute
 	return c
 }

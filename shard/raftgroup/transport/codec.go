@@ -34,12 +34,14 @@ type kind byte
 
 // Requests, and from 16 on their answers.
 const (
-	kindAppend kind = 1 + iota
-	kindHeartbeat
+	kindAppend    kind = 1 + iota
+	kindHeartbeat      // not on the wire: they travel in kindBeats
 	kindVote
 	kindPreVote
 	kindTimeoutNow
 	kindVerify
+	kindBeats // heartbeats of several groups
+	kindIdle  // an AppendEntries that brings nothing new
 )
 const (
 	kindAppendResp kind = 16 + iota
@@ -48,6 +50,7 @@ const (
 	kindTimeoutNowResp
 	kindVerifyResp
 	kindError
+	kindBeatsResp
 )
 
 var (
@@ -203,7 +206,6 @@ func encodeAppend(dst []byte, m *raft.AppendEntriesRequest) []byte {
 func decodeAppend(b []byte, from shard.NodeID) (*raft.AppendEntriesRequest, error) {
 	c := cursor{b: b}
 	m := &raft.AppendEntriesRequest{RPCHeader: header(from)}
-	m.Leader = m.Addr
 	m.Term, m.PrevLogEntry, m.PrevLogTerm, m.LeaderCommitIndex = c.u64(), c.u64(), c.u64(), c.u64()
 	first, n := c.u64(), int(c.u32())
 	if n > AppendEntriesMax || n*entryFixed > len(c.b) {

@@ -204,7 +204,7 @@ func (g *Group) reply(w waiting, r raft.RPCResponse) {
 			g.hold(hold{index: w.last, link: w.link, req: w.req, resp: *m})
 			return
 		}
-		err = w.link.send(kindAppendResp, g.id, w.req, w.kind != kindHeartbeat, false, func(b []byte) []byte {
+		err = w.link.send(kindAppendResp, g.id, w.req, w.kind != kindIdle, false, func(b []byte) []byte {
 			return encodeAppendResp(b, m)
 		})
 	case *raft.RequestVoteResponse:

@@ -27,6 +27,7 @@ type pipeline struct {
 	mu     sync.Mutex // guards what follows
 	room   sync.Cond
 	flying []*future // oldest first
+	commit uint64    // the newest that was sent
 	err    error
 }
 
@@ -86,8 +87,13 @@ func (pl *pipeline) AppendEntries(m *raft.AppendEntriesRequest, resp *raft.Appen
 		return nil, pl.err
 	}
 	pl.flying = append(pl.flying, f)
+	k := kindAppend
+	if len(m.Entries) == 0 && m.LeaderCommitIndex == pl.commit {
+		k = kindIdle // one in each CommitTimeout: it may wait, and its answer
+	}
+	pl.commit = m.LeaderCommitIndex
 	pl.mu.Unlock()
-	err := pl.p.start(kindAppend, pl.g.id, f, true, true, func(b []byte) []byte { return encodeAppend(b, m) })
+	err := pl.p.start(k, pl.g.id, f, k == kindAppend, true, func(b []byte) []byte { return encodeAppend(b, m) })
 	if err != nil {
 		pl.sever(err)
 		return nil, err
