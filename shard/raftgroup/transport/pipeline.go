@@ -22,6 +22,7 @@ type pipeline struct {
 	g    *Group
 	p    *peer
 	to   shard.NodeID
+	head raft.RPCHeader // of its answers
 	done chan raft.AppendFuture
 
 	mu     sync.Mutex // guards what follows
@@ -60,7 +61,7 @@ func (g *Group) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (r
 	if g.opts.Leading != nil && g.opts.Leading(g.opts.CurrentTerm()) > g.Progress(p.id).Match+AppendEntriesMax {
 		return nil, raft.ErrPipelineReplicationNotSupported // far behind: single requests follow each other at once
 	}
-	pl := &pipeline{g: g, p: p, to: shard.NodeID(id), done: make(chan raft.AppendFuture, 2*pipelineMax)}
+	pl := &pipeline{g: g, p: p, to: shard.NodeID(id), head: header(shard.NodeID(id)), done: make(chan raft.AppendFuture, 2*pipelineMax)}
 	pl.room.L = &pl.mu
 	return pl, nil
 }
@@ -127,7 +128,7 @@ func (f *future) answer(k kind, payload []byte) {
 		f.fail(errFrame)
 		return
 	}
-	if err := decodeAppendResp(payload, f.pl.to, f.resp); err != nil {
+	if err := decodeAppendResp(payload, f.pl.head, f.resp); err != nil {
 		f.fail(err)
 		return
 	}

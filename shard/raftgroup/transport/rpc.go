@@ -34,7 +34,7 @@ func (c *syncCall) decode(k kind, payload []byte) error {
 	}
 	switch m := c.resp.(type) {
 	case *raft.AppendEntriesResponse:
-		return decodeAppendResp(payload, c.from, m)
+		return decodeAppendResp(payload, header(c.from), m)
 	case *ballot:
 		v, err := decodeBallot(payload)
 		*m = v

@@ -87,7 +87,7 @@ func (in *inbound) handle(f frame) error {
 		}
 		return in.answerVerify(g, f, term)
 	case kindAppend, kindIdle:
-		m, err := decodeAppend(f.payload, in.from)
+		m, err := decodeAppend(f.payload, in.head)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func TestFrames(t *testing.T) {
 	if f.kind != kindAppend || f.group != 3 || f.req != 9 {
 		t.Errorf("header = %+v", f)
 	}
-	got, err := decodeAppend(f.payload, "n1")
+	got, err := decodeAppend(f.payload, header("n1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,8 +109,8 @@ func FuzzFrames(f *testing.F) {
 			}
 			switch fm.kind {
 			case kindAppend:
-				if m, err := decodeAppend(fm.payload, "n1"); err == nil {
-					again, err := decodeAppend(encodeAppend(nil, m), "n1")
+				if m, err := decodeAppend(fm.payload, header("n1")); err == nil {
+					again, err := decodeAppend(encodeAppend(nil, m), header("n1"))
 					if err != nil {
 						t.Fatalf("its own encoding is refused: %v", err)
 					}
@@ -119,14 +119,14 @@ func FuzzFrames(f *testing.F) {
 					}
 				}
 			case kindAppendResp:
-				_ = decodeAppendResp(fm.payload, "n1", new(raft.AppendEntriesResponse))
+				_ = decodeAppendResp(fm.payload, header("n1"), new(raft.AppendEntriesResponse))
 			case kindVerify:
 				_, _ = decodeTerm(fm.payload)
 			case kindBeats:
 				_ = decodeBeats(fm.payload, func(int, shard.GroupID, uint64) {})
 			case kindBeatsResp:
 				_ = decodeBeatsResp(fm.payload, func(_ int, b []byte) {
-					if err := decodeAppendResp(b, "n1", new(raft.AppendEntriesResponse)); err != nil {
+					if err := decodeAppendResp(b, header("n1"), new(raft.AppendEntriesResponse)); err != nil {
 						t.Fatal(err)
 					}
 				})
@@ -152,7 +152,7 @@ func FuzzHello(f *testing.F) {
 func FuzzAppend(f *testing.F) {
 	f.Add(encodeAppend(nil, request()))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, _ = decodeAppend(b, "n1")
+		_, _ = decodeAppend(b, header("n1"))
 		_, _, _ = decodeSnapshotHead(b, "n1")
 	})
 }
@@ -553,7 +553,7 @@ func BenchmarkAppendCodec(b *testing.B) {
 		buf = openFrame(buf[:0], kindAppend, 1, 1)
 		buf = encodeAppend(buf, m)
 		sealFrame(buf, 0)
-		if _, err := decodeAppend(buf[frameHeader:], "n1"); err != nil {
+		if _, err := decodeAppend(buf[frameHeader:], header("n1")); err != nil {
 			b.Fatal(err)
 		}
 	}
