@@ -193,12 +193,11 @@ func (w *worker) seal() []byte {
 
 // settle waits for Raft and hands out the results.
 func (w *worker) settle(f raft.ApplyFuture, start time.Time) {
-	var err error = raft.ErrNotLeader
+	err := proposeError(raft.ErrNotLeader)
 	if f != nil {
-		err = f.Error()
-	}
-	if err != nil {
-		err = proposeError(err)
+		if err = f.Error(); err != nil {
+			err = proposeError(err)
+		}
 	}
 	var o *outcome
 	if err == nil {

@@ -43,12 +43,12 @@ type Options struct {
 }
 
 const (
-	deliverMax  = 128 // requests that wait for a group's Raft
-	pipelineMax = 32  // AppendEntries in flight to one follower
-	wantedEvery = time.Second
-	retryMin    = 10 * time.Millisecond // before entries are sent again
-	retryMax    = 160 * time.Millisecond
-	rpcTimeout  = 10 * time.Second // of everything but entries and snapshots
+	deliverMax   = 128 // requests that wait for a group's Raft
+	pipelineMax  = 32  // AppendEntries in flight to one follower
+	wantedEvery  = time.Second
+	retryFirst   = 10 * time.Millisecond // before entries are sent again
+	retryLongest = 160 * time.Millisecond
+	rpcTimeout   = 10 * time.Second // of everything but entries and snapshots
 )
 
 var (

@@ -47,8 +47,8 @@ const (
 	deadEvery       = time.Second
 	suspectFor      = 500 * time.Millisecond
 	demandFor       = 10 * time.Second
-	redialMin       = 2 * time.Millisecond
-	redialMax       = 250 * time.Millisecond
+	redialFirst     = 2 * time.Millisecond
+	redialLongest   = 250 * time.Millisecond
 	stallCheckEvery = 250 * time.Millisecond
 )
 
@@ -222,7 +222,7 @@ func (h *Hub) accept() {
 			select {
 			case <-h.ctx.Done():
 				return
-			case <-time.After(redialMax):
+			case <-time.After(redialLongest):
 			}
 			continue
 		}

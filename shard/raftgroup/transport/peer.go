@@ -116,11 +116,11 @@ func (p *peer) forget(c call) {
 
 // run keeps a connection while there is demand for one.
 func (p *peer) run() {
-	wait := redialMin
+	wait := redialFirst
 	for p.hub.ctx.Err() == nil {
 		r, err := p.connect()
 		if err == nil {
-			wait = redialMin
+			wait = redialFirst
 			p.drop(p.read(r))
 			p.suspect()
 			continue
@@ -133,9 +133,9 @@ func (p *peer) run() {
 		select {
 		case <-p.hub.ctx.Done():
 		case <-p.kick:
-			wait = redialMin
+			wait = redialFirst
 		case <-t.C:
-			wait = min(2*wait, redialMax)
+			wait = min(2*wait, redialLongest)
 		}
 		t.Stop()
 	}

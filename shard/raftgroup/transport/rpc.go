@@ -114,7 +114,7 @@ func (g *Group) AppendEntries(id raft.ServerID, _ raft.ServerAddress, m *raft.Ap
 		return err
 	}
 	trim(m)
-	for pause := retryMin; ; pause = min(2*pause, retryMax) {
+	for pause := retryFirst; ; pause = min(2*pause, retryLongest) {
 		err := g.exchange(p, m, resp)
 		if err == nil {
 			return g.acknowledged(to, m, resp)

@@ -19,8 +19,7 @@ func (h *Hub) serve(conn net.Conn) {
 	r := bufio.NewReaderSize(conn, readBufferBytes)
 	m, err := h.welcome(conn, r)
 	if err != nil {
-		var refused *chat.Error
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*chat.Error](err); ok {
 			h.log.Warn("peer refused", "remote", conn.RemoteAddr().String(), "err", err)
 		}
 		return
