@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -143,7 +142,7 @@ func newServer(t *testing.T, edit func(*Config)) (*Server, *log, func(user strin
 	l := newLog()
 	s, err := New(cfg, Deps{
 		Backend: l, Tails: l.open, Verifier: auth.NewVerifier(scheme, time.Now), Now: time.Now,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -49,9 +49,9 @@ func identify(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
-			switch r := recover(); {
-			case r == nil:
-			case r == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so
+			switch r := recover(); r {
+			case nil:
+			case http.ErrAbortHandler: // net/http compares it so
 				panic(r)
 			default:
 				err = chat.E("http", chat.Internal, "", fmt.Errorf("panic: %v", r))

@@ -53,8 +53,7 @@ func (s *Server) fail(err error, c echo.Context) {
 }
 
 func problemOf(err error) problem {
-	var own *echo.HTTPError
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return routeProblem(own.Code)
 	}
 	code, msg, retry := wire.Explain(err)

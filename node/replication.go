@@ -75,7 +75,6 @@ func (n *Node) openHost(listener net.Listener, conf *tls.Config) error {
 	cfg.Heartbeat = n.cfg.Raft.ElectionTimeout
 	// Idle heartbeats wait for company: a node without load wakes up less
 	// often, and a leader is still heard of several times per timeout.
-	cfg.FlushDelay = cfg.Heartbeat / 20
 	if n.cfg.Storage.Log == "bolt" {
 		cfg.BoltDir, cfg.BoltAll = n.dir.Join(boltDir), true
 	}

@@ -24,6 +24,7 @@ func cpu() time.Duration {
 
 // benchCluster is three nodes with default settings and leaders spread evenly.
 func benchCluster(b *testing.B, groups int, mach func(*member, shard.GroupID) fsm.Machine, set func(*Config)) (*cluster, []*member) {
+	b.Helper()
 	cfg := DefaultConfig()
 	if set != nil {
 		set(&cfg)
@@ -88,7 +89,6 @@ type client struct {
 	left  chan struct{} // one token per operation
 	done  chan struct{}
 	errs  int
-	buf   []byte
 	text  string
 }
 
@@ -110,6 +110,7 @@ func (l *client) answered(r fsm.Result, err error) {
 }
 
 func benchPropose(b *testing.B, groups, out int, mach func(*member, shard.GroupID) fsm.Machine, set func(*Config)) {
+	b.Helper()
 	_, leads := benchCluster(b, groups, mach, set)
 	text := make([]byte, 256)
 	for i := range text {

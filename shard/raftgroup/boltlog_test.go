@@ -19,17 +19,18 @@ type boltFiles struct {
 	closed bool
 }
 
-func openBoltFiles(t testing.TB, dir string) *boltFiles {
+func openBoltFiles(tb testing.TB, dir string) *boltFiles {
+	tb.Helper()
 	f := &boltFiles{dir: dir, groups: map[shard.GroupID]*boltLog{}}
 	names, err := filepath.Glob(filepath.Join(dir, "*.bolt"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, n := range names {
 		for g := range shard.GroupID(shard.GroupsMax) {
 			if f.path(g) == n {
 				if _, err := f.Group(g); err != nil {
-					t.Fatal(err)
+					tb.Fatal(err)
 				}
 			}
 		}
@@ -100,9 +101,13 @@ func (f *boltFiles) Close() error {
 }
 
 func TestBoltLogConforms(t *testing.T) {
-	storetest.RunLog(t, func(t testing.TB) storetest.Opener {
-		dir := t.TempDir()
-		return func(t testing.TB) store.Log { return openBoltFiles(t, dir) }
+	storetest.RunLog(t, func(tb testing.TB) storetest.Opener {
+		tb.Helper()
+		dir := tb.TempDir()
+		return func(tb testing.TB) store.Log {
+			tb.Helper()
+			return openBoltFiles(tb, dir)
+		}
 	})
 }
 

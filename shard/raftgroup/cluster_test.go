@@ -223,7 +223,6 @@ func testConfig() Config {
 	c := DefaultConfig()
 	c.Heartbeat = 200 * time.Millisecond
 	c.CommitTimeout = 50 * time.Millisecond
-	c.FlushDelay = 2 * time.Millisecond
 	c.SlowWrite, c.StuckWrite = time.Minute, 2*time.Minute
 	return c
 }
@@ -235,7 +234,8 @@ func calmConfig() Config {
 	return c
 }
 
-func logger(t testing.TB) *slog.Logger {
+func logger(tb testing.TB) *slog.Logger {
+	tb.Helper()
 	if os.Getenv("RAFT_LOG") == "" {
 		return slog.New(slog.DiscardHandler)
 	}
@@ -243,12 +243,13 @@ func logger(t testing.TB) *slog.Logger {
 }
 
 // newCluster makes n nodes that do not run yet.
-func newCluster(t testing.TB, n int, cfg Config) *cluster {
-	c := &cluster{t: t, cfg: cfg, wires: newWires(), addrs: map[string]shard.NodeID{}, at: map[shard.NodeID]string{}}
+func newCluster(tb testing.TB, n int, cfg Config) *cluster {
+	tb.Helper()
+	c := &cluster{t: tb, cfg: cfg, wires: newWires(), addrs: map[string]shard.NodeID{}, at: map[shard.NodeID]string{}}
 	for i := range n {
-		c.nodes = append(c.nodes, &member{c: c, id: shard.NodeID(fmt.Sprintf("n%d", i+1)), dir: t.TempDir()})
+		c.nodes = append(c.nodes, &member{c: c, id: shard.NodeID(fmt.Sprintf("n%d", i+1)), dir: tb.TempDir()})
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.wires.mu.Lock()
 		clear(c.wires.cut)
 		c.wires.cond.Broadcast()
@@ -387,8 +388,8 @@ func (c *cluster) bootWith(groups int, servers []Server) {
 }
 
 // eventually waits for a condition.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(patience); ; {
@@ -396,7 +397,7 @@ func eventually(t testing.TB, what string, cond func() bool) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("waited %v for: %s", patience, what)
+			tb.Fatalf("waited %v for: %s", patience, what)
 		}
 		<-tick.C
 	}

@@ -17,7 +17,6 @@ import (
 type Config struct {
 	Heartbeat     time.Duration `mapstructure:"heartbeat"`      // silence after which a leader is replaced; also its lease
 	CommitTimeout time.Duration `mapstructure:"commit_timeout"` // how late an idle follower learns of a commit
-	FlushDelay    time.Duration `mapstructure:"flush_delay"`    // how long a heartbeat waits for company
 
 	QueueCommandsMax int `mapstructure:"queue_commands_max"` // waiting for one group's proposer
 	QueueBytesMax    int `mapstructure:"queue_bytes_max"`
@@ -41,7 +40,6 @@ func DefaultConfig() Config {
 	return Config{
 		Heartbeat:          500 * time.Millisecond,
 		CommitTimeout:      250 * time.Millisecond,
-		FlushDelay:         10 * time.Millisecond,
 		QueueCommandsMax:   8192,
 		QueueBytesMax:      4 << 20,
 		InFlightMax:        1,
@@ -73,9 +71,6 @@ func (c Config) Validate() error {
 	atLeast("log_bytes_keep", c.LogBytesKeep, 0)
 	atLeast("log_age_max", int64(c.LogAgeMax), int64(time.Second))
 	atLeast("slow_write", int64(c.SlowWrite), int64(10*time.Millisecond))
-	if c.FlushDelay < 0 || c.FlushDelay > c.Heartbeat/10 {
-		errs = append(errs, fmt.Errorf("flush_delay: %v is not within [0, heartbeat/10 = %v]", c.FlushDelay, c.Heartbeat/10))
-	}
 	if c.StuckWrite < c.SlowWrite {
 		errs = append(errs, fmt.Errorf("stuck_write: %v is below slow_write = %v", c.StuckWrite, c.SlowWrite))
 	}

@@ -83,9 +83,9 @@ func (g *heldGroup) DurableIndex() uint64 {
 	defer g.h.mu.Unlock()
 	if g.h.held {
 		if g.h.lie {
-			return g.GroupLog.LastIndex()
+			return g.LastIndex()
 		}
-		g.durable = min(g.durable, g.GroupLog.LastIndex())
+		g.durable = min(g.durable, g.LastIndex())
 		return g.durable
 	}
 	return g.GroupLog.DurableIndex()
@@ -120,6 +120,7 @@ func (g *heldGroup) NotifyDurable(fn func(uint64)) {
 
 // heldCluster is a cluster of which every disk can be held.
 func heldCluster(t *testing.T, n int) (*cluster, map[shard.NodeID]*heldLog) {
+	t.Helper()
 	cfg := testConfig()
 	cfg.Heartbeat = 5 * time.Second // held disks are no reason for elections
 	c := newCluster(t, n, cfg)

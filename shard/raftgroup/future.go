@@ -17,13 +17,32 @@ import (
 // owner calls, so setting it late is safe. A future without the field was
 // answered when it was made.
 func endWith[F raft.Future](f F, gone chan struct{}) F {
+	new(ender).end(f, gone)
+	return f
+}
+
+// ender remembers where the field is in the futures that it saw last.
+type ender struct {
+	of reflect.Type
+	at []int // nil: there is none
+}
+
+func (e *ender) end(f raft.Future, gone chan struct{}) {
 	v := reflect.ValueOf(f)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
-		return f
+		return
 	}
-	field := v.Elem().FieldByName("ShutdownCh")
-	if field.IsValid() && field.CanSet() && field.Type() == reflect.TypeOf(gone) && field.IsNil() {
+	v = v.Elem()
+	if t := v.Type(); t != e.of {
+		e.of, e.at = t, nil
+		if field, ok := t.FieldByName("ShutdownCh"); ok && field.Type == reflect.TypeOf(gone) {
+			e.at = field.Index
+		}
+	}
+	if e.at == nil {
+		return
+	}
+	if field := v.FieldByIndex(e.at); field.CanSet() && field.IsNil() {
 		field.Set(reflect.ValueOf(gone))
 	}
-	return f
 }

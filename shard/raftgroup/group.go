@@ -41,6 +41,8 @@ type group struct {
 	raft     atomic.Pointer[raft.Raft]       // nil while the group is rebuilt
 	trans    atomic.Pointer[transport.Group] // as raft
 	gone     atomic.Pointer[chan struct{}]   // closed when that raft has ended; load it before raft
+	crash    atomic.Pointer[crash]           // of the last leader whose process ended
+	ahead    atomic.Int64                    // when a candidate's log was last found behind this one's, Unix nanoseconds
 	promised atomic.Bool                     // it is on record that this replica votes
 	mark     uint64                          // of the log; set before Raft runs
 
@@ -194,6 +196,7 @@ func (g *group) launch() error {
 			r := g.raft.Load()
 			return r != nil && r.State() == raft.Follower && r.CurrentTerm() == term
 		},
+		Refused: g.outvoted,
 		Wanted:  g.wants,
 		Leading: g.leading,
 		Entry:   g.logs.GetLog,

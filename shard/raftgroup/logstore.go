@@ -1,7 +1,6 @@
 package raftgroup
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 	"sync"
@@ -38,6 +37,7 @@ type logStore struct {
 	pending atomic.Int64 // since when something waits for the disk, Unix nanoseconds; 0 when nothing does
 	setting atomic.Int64 // the same for stable values
 	setTook atomic.Int64 // how long stable values take, smoothed, in nanoseconds
+	voting  []byte       // the term of the vote that Raft is about to store; its main loop's own
 
 	write   sync.Mutex // one Append or DeleteRange at a time; guards scratch
 	scratch []store.LogEntry
@@ -275,9 +275,9 @@ func (s *logStore) trailing(keep int64) uint64 {
 	last := s.log.LastIndex()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := len(s.marks) - 1; i >= 0; i-- {
-		if s.total-s.marks[i].bytes >= keep {
-			return last - min(last, s.marks[i].index) + 1
+	for _, m := range slices.Backward(s.marks) {
+		if s.total-m.bytes >= keep {
+			return last - min(last, m.index) + 1
 		}
 	}
 	return last - min(last, s.log.FirstIndex()) + 1
@@ -295,46 +295,4 @@ func (s *logStore) waitingSince() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, oldest)
-}
-
-// Set implements raft.StableStore.
-func (s *logStore) Set(key, val []byte) error {
-	start := time.Now()
-	s.setting.Store(start.UnixNano())
-	defer func() {
-		s.setting.Store(0)
-		s.setTook.Store((3*s.setTook.Load() + int64(time.Since(start))) / 4)
-	}()
-	if err := s.log.Set(key, val); err != nil {
-		s.fatal(err)
-		return err
-	}
-	return nil
-}
-
-// Get implements raft.StableStore. Raft compares the text of the error for an
-// absent key with "not found".
-func (s *logStore) Get(key []byte) ([]byte, error) {
-	v, err := s.log.Get(key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, store.ErrNotFound
-	}
-	return v, err
-}
-
-// SetUint64 implements raft.StableStore.
-func (s *logStore) SetUint64(key []byte, v uint64) error {
-	return s.Set(key, binary.BigEndian.AppendUint64(nil, v))
-}
-
-// GetUint64 implements raft.StableStore.
-func (s *logStore) GetUint64(key []byte) (uint64, error) {
-	v, err := s.Get(key)
-	if err != nil {
-		return 0, err
-	}
-	if len(v) != 8 {
-		return 0, store.ErrCorrupt
-	}
-	return binary.BigEndian.Uint64(v), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -224,4 +225,32 @@ func (h *Host) giveUpAll(ctx context.Context) {
 			h.log.Warn("cannot give the leadership away", "group", uint32(g), "err", fmt.Sprint(err))
 		}
 	}
+}
+
+// abandonAll asks another voter of every group that this node leads to stand for
+// election. It is for a disk that is slow or hangs: a transfer by Raft would
+// wait until the other one's entries are acknowledged, which wait for this disk.
+func (h *Host) abandonAll() {
+	var wg sync.WaitGroup
+	for _, id := range h.Groups() {
+		g := h.group(id)
+		if g == nil {
+			continue
+		}
+		r, trans := g.raft.Load(), g.trans.Load()
+		if r == nil || trans == nil || r.State() != raft.Leader {
+			continue
+		}
+		to := g.successor(r)
+		if to == "" {
+			continue
+		}
+		wg.Go(func() {
+			err := trans.TimeoutNow(raft.ServerID(to), raft.ServerAddress(to), nil, new(raft.TimeoutNowResponse))
+			if err != nil && h.ctx.Err() == nil {
+				g.log.Warn("cannot give the leadership away", "to", string(to), "err", err)
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -17,6 +17,7 @@ func logKinds() map[string]func(*testing.T, *cluster) {
 		"log":  func(*testing.T, *cluster) {},
 		"bolt": func(_ *testing.T, c *cluster) { c.cfg.BoltDir, c.cfg.BoltAll = "bolt", true },
 		"pebble": func(t *testing.T, c *cluster) {
+			t.Helper()
 			c.wrap = func(id shard.NodeID, l store.Log) store.Log {
 				for _, m := range c.nodes {
 					if m.id != id {

@@ -106,6 +106,7 @@ type worker struct {
 	batch []proposal
 	write fsm.BatchWriter
 	salts *rand.ChaCha8
+	ender ender
 }
 
 func saltSource() *rand.ChaCha8 {
@@ -130,7 +131,8 @@ func (w *worker) round() bool {
 	p.g.awaiting.Add(1)
 	var f raft.ApplyFuture
 	if gone, r := p.g.gone.Load(), p.g.raft.Load(); r != nil {
-		f = endWith(r.Apply(payload, 0), *gone)
+		f = r.Apply(payload, 0)
+		w.ender.end(f, *gone)
 	}
 	p.order.Unlock()
 	w.settle(f, start)
@@ -191,12 +193,11 @@ func (w *worker) seal() []byte {
 
 // settle waits for Raft and hands out the results.
 func (w *worker) settle(f raft.ApplyFuture, start time.Time) {
-	err := error(raft.ErrNotLeader)
+	err := proposeError(raft.ErrNotLeader)
 	if f != nil {
-		err = f.Error()
-	}
-	if err != nil {
-		err = proposeError(err)
+		if err = f.Error(); err != nil {
+			err = proposeError(err)
+		}
 	}
 	var o *outcome
 	if err == nil {

@@ -1,7 +1,6 @@
 package raftgroup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -62,11 +61,7 @@ func (h *Host) upkeep() {
 		case slow > h.cfg.SlowWrite && !leaving:
 			leaving = true
 			h.log.Error("log writes are slow: giving leaderships away", "waiting", slow)
-			h.wg.Go(func() {
-				ctx, cancel := context.WithTimeout(h.ctx, h.cfg.StuckWrite)
-				defer cancel()
-				h.giveUpAll(ctx)
-			})
+			h.wg.Go(h.abandonAll)
 		case slow < h.cfg.SlowWrite/2:
 			leaving = false
 		}

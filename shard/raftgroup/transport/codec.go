@@ -34,12 +34,14 @@ type kind byte
 
 // Requests, and from 16 on their answers.
 const (
-	kindAppend kind = 1 + iota
-	kindHeartbeat
+	kindAppend    kind = 1 + iota
+	kindHeartbeat      // not on the wire: they travel in kindBeats
 	kindVote
 	kindPreVote
 	kindTimeoutNow
 	kindVerify
+	kindBeats // heartbeats of several groups
+	kindIdle  // an AppendEntries that brings nothing new
 )
 const (
 	kindAppendResp kind = 16 + iota
@@ -48,6 +50,7 @@ const (
 	kindTimeoutNowResp
 	kindVerifyResp
 	kindError
+	kindBeatsResp
 )
 
 var (
@@ -200,10 +203,9 @@ func encodeAppend(dst []byte, m *raft.AppendEntriesRequest) []byte {
 }
 
 // decodeAppend shares the bytes of b with the entries.
-func decodeAppend(b []byte, from shard.NodeID) (*raft.AppendEntriesRequest, error) {
+func decodeAppend(b []byte, from raft.RPCHeader) (*raft.AppendEntriesRequest, error) {
 	c := cursor{b: b}
-	m := &raft.AppendEntriesRequest{RPCHeader: header(from)}
-	m.Leader = m.Addr
+	m := &raft.AppendEntriesRequest{RPCHeader: from}
 	m.Term, m.PrevLogEntry, m.PrevLogTerm, m.LeaderCommitIndex = c.u64(), c.u64(), c.u64(), c.u64()
 	first, n := c.u64(), int(c.u32())
 	if n > AppendEntriesMax || n*entryFixed > len(c.b) {
@@ -250,12 +252,12 @@ func encodeAppendResp(dst []byte, m *raft.AppendEntriesResponse) []byte {
 	return append(dst, flag(m.Success, 1)|flag(m.NoRetryBackoff, 2))
 }
 
-func decodeAppendResp(b []byte, from shard.NodeID, m *raft.AppendEntriesResponse) error {
+func decodeAppendResp(b []byte, from raft.RPCHeader, m *raft.AppendEntriesResponse) error {
 	c := cursor{b: b}
 	*m = raft.AppendEntriesResponse{Term: c.u64(), LastLog: c.u64()}
 	f := c.u8()
 	m.Success, m.NoRetryBackoff = f&1 != 0, f&2 != 0
-	m.RPCHeader = header(from)
+	m.RPCHeader = from
 	return c.end()
 }
 

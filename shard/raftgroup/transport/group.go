@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,9 @@ type Options struct {
 	// FastHeartbeat reports whether a heartbeat of a term needs no change of
 	// state: the replica follows in that term.
 	FastHeartbeat func(term uint64) bool
+	// Refused is told of a candidate that the replica refused its vote: the term
+	// asked for and the candidate's last entry. Nil: nobody wants to know.
+	Refused func(term, logTerm, index uint64)
 	// Wanted reports whether the replica leads and has the peer in its
 	// configuration. Replication to a peer that cannot be reached waits while so.
 	Wanted func(peer shard.NodeID) bool
@@ -39,12 +43,12 @@ type Options struct {
 }
 
 const (
-	deliverMax  = 128 // requests that wait for a group's Raft
-	pipelineMax = 32  // AppendEntries in flight to one follower
-	wantedEvery = time.Second
-	retryMin    = 10 * time.Millisecond // before entries are sent again
-	retryMax    = 160 * time.Millisecond
-	rpcTimeout  = 10 * time.Second // of everything but entries and snapshots
+	deliverMax   = 128 // requests that wait for a group's Raft
+	pipelineMax  = 32  // AppendEntries in flight to one follower
+	wantedEvery  = time.Second
+	retryFirst   = 10 * time.Millisecond // before entries are sent again
+	retryLongest = 160 * time.Millisecond
+	rpcTimeout   = 10 * time.Second // of everything but entries and snapshots
 )
 
 var (
@@ -90,6 +94,7 @@ type waiting struct {
 	req  uint64
 	kind kind
 	last uint64 // index of the last entry it carries, 0 without
+	vote *raft.RequestVoteRequest
 }
 
 // Group makes the transport of a group. Its Raft reads Consumer until Close.
@@ -146,6 +151,10 @@ func (g *Group) Close() error {
 func (g *Group) deliver(w waiting, command any) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.deliverLocked(w, command)
+}
+
+func (g *Group) deliverLocked(w waiting, command any) bool {
 	if g.closed || len(g.queue) >= deliverMax {
 		return false
 	}
@@ -195,11 +204,14 @@ func (g *Group) reply(w waiting, r raft.RPCResponse) {
 			g.hold(hold{index: w.last, link: w.link, req: w.req, resp: *m})
 			return
 		}
-		err = w.link.send(kindAppendResp, g.id, w.req, w.kind != kindHeartbeat, false, func(b []byte) []byte {
+		err = w.link.send(kindAppendResp, g.id, w.req, w.kind != kindIdle, false, func(b []byte) []byte {
 			return encodeAppendResp(b, m)
 		})
 	case *raft.RequestVoteResponse:
 		err = w.link.send(kindVoteResp, g.id, w.req, true, false, ballot{term: m.Term, flag: m.Granted}.encode)
+		if v := w.vote; v != nil && !m.Granted && m.Term == v.Term && g.opts.Refused != nil {
+			g.opts.Refused(v.Term, v.LastLogTerm, v.LastLogIndex)
+		}
 	case *raft.RequestPreVoteResponse:
 		err = w.link.send(kindPreVoteResp, g.id, w.req, true, false, ballot{term: m.Term, flag: m.Granted}.encode)
 	case *raft.TimeoutNowResponse:
@@ -211,9 +223,31 @@ func (g *Group) reply(w waiting, r raft.RPCResponse) {
 }
 
 // Elect makes the local replica stand for election now, as if the leader had
-// asked it to take over. It is safe whatever the cluster's state is.
+// asked it to take over. It is safe whatever the cluster's state is. It gives
+// false, and nothing happens, while another candidate's question waits for Raft:
+// to stand right after a vote would depose the one it was given to.
 func (g *Group) Elect() bool {
-	return g.deliver(waiting{kind: kindTimeoutNow}, &raft.TimeoutNowRequest{RPCHeader: header(g.hub.cfg.NodeID)})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if slices.ContainsFunc(g.queue, func(w waiting) bool { return w.kind == kindVote }) {
+		return false
+	}
+	return g.deliverLocked(waiting{kind: kindTimeoutNow}, &raft.TimeoutNowRequest{RPCHeader: header(g.hub.cfg.NodeID)})
+}
+
+// ElectAgain makes the local replica, a candidate of the term, give that
+// candidacy up and stand anew. Raft itself would wait for the election timeout.
+// It gives up when it hears of a later term; this one has a candidate with an
+// empty log, whom nobody votes for, and nobody else hears of.
+func (g *Group) ElectAgain(term uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) > 0 {
+		return false
+	}
+	h := header(g.hub.cfg.NodeID)
+	return g.deliverLocked(waiting{kind: kindVote}, &raft.RequestVoteRequest{RPCHeader: h, Term: term + 1}) &&
+		g.deliverLocked(waiting{kind: kindTimeoutNow}, &raft.TimeoutNowRequest{RPCHeader: h})
 }
 
 // Progress samples how far a peer is.

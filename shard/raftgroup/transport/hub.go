@@ -31,8 +31,9 @@ type Config struct {
 	// has ended: its connection broke and a new dial was refused, or it greeted
 	// as another process. It must not block.
 	OnDead func(shard.NodeID)
-	// FlushDelay is how long a heartbeat may wait for company.
-	FlushDelay time.Duration
+	// BeatEvery is the time between two ticks, at which the heartbeats of all
+	// groups leave together; 0 sends each at once.
+	BeatEvery time.Duration
 	// StallTimeout ends a connection that owes answers and is silent.
 	StallTimeout time.Duration
 	// InstallBytesPerSec bounds one snapshot stream; 0 is unbounded.
@@ -46,8 +47,8 @@ const (
 	deadEvery       = time.Second
 	suspectFor      = 500 * time.Millisecond
 	demandFor       = 10 * time.Second
-	redialMin       = 2 * time.Millisecond
-	redialMax       = 250 * time.Millisecond
+	redialFirst     = 2 * time.Millisecond
+	redialLongest   = 250 * time.Millisecond
 	stallCheckEvery = 250 * time.Millisecond
 )
 
@@ -61,6 +62,7 @@ type Hub struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	places chan struct{} // installs at a time on this node
+	tick   *ticker
 
 	mu      sync.RWMutex // guards what follows
 	closed  bool
@@ -97,6 +99,7 @@ func NewHub(cfg Config) (*Hub, error) {
 		log:     cfg.Logger,
 		boot:    rand.Uint64() | 1,
 		places:  make(chan struct{}, 1),
+		tick:    newTicker(cfg.BeatEvery),
 		groups:  make(map[shard.GroupID]*Group),
 		peers:   make(map[shard.NodeID]*peer),
 		inbound: make(map[net.Conn]struct{}),
@@ -128,6 +131,7 @@ func (h *Hub) Close() error {
 	}
 	h.mu.Unlock()
 	h.cancel()
+	h.tick.stop()
 	err := h.cfg.Listener.Close()
 	for _, g := range groups {
 		_ = g.Close() // never fails
@@ -218,7 +222,7 @@ func (h *Hub) accept() {
 			select {
 			case <-h.ctx.Done():
 				return
-			case <-time.After(redialMax):
+			case <-time.After(redialLongest):
 			}
 			continue
 		}

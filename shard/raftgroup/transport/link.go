@@ -22,26 +22,25 @@ const (
 var errLinkClosed = errors.New("connection closed")
 
 // link is one connection with a writer that sends whatever has gathered in one
-// write. Frames that can wait are flushed with the next one that cannot, or
-// after the hub's flush delay.
+// write. Frames that can wait are flushed with the next one that cannot, or at
+// the hub's next tick.
 type link struct {
 	conn  net.Conn
 	stats *counters
-	delay time.Duration
+	tick  *ticker
 	recv  atomic.Int64 // when the last frame came, Unix nanoseconds
 
 	mu     sync.Mutex // guards what follows
 	wake   sync.Cond  // the writer, and senders that wait for room
 	pend   []byte
 	urgent bool
-	lazy   *time.Timer
-	armed  bool
+	armed  bool // for the next tick
 	err    error
 	done   chan struct{} // closed when the writer has ended
 }
 
-func newLink(conn net.Conn, stats *counters, delay time.Duration) *link {
-	l := &link{conn: conn, stats: stats, delay: delay, done: make(chan struct{})}
+func newLink(conn net.Conn, stats *counters, tick *ticker) *link {
+	l := &link{conn: conn, stats: stats, tick: tick, done: make(chan struct{})}
 	l.wake.L = &l.mu
 	l.recv.Store(time.Now().UnixNano())
 	go l.write()
@@ -100,18 +99,14 @@ func (l *link) send(k kind, g shard.GroupID, req uint64, urgent, wait bool, enc 
 	sealFrame(l.pend, start)
 	l.stats.frames.Add(1)
 	switch {
-	case urgent || l.delay <= 0:
+	case urgent || l.tick.every <= 0:
 		if !l.urgent {
 			l.urgent = true
 			l.wake.Broadcast()
 		}
 	case !l.armed && !l.urgent:
 		l.armed = true
-		if l.lazy == nil {
-			l.lazy = time.AfterFunc(l.delay, l.flush)
-		} else {
-			l.lazy.Reset(l.delay)
-		}
+		l.tick.add(nil, l)
 	}
 	return nil
 }
@@ -138,15 +133,6 @@ func (l *link) failLocked(err error) {
 		return
 	}
 	l.err = err
-	if l.lazy != nil {
-		l.lazy.Stop()
-	}
 	l.wake.Broadcast()
 	_ = l.conn.Close() // the reason is recorded; both loops end by it
-}
-
-func (l *link) failed() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +34,7 @@ type peer struct {
 	link      *link
 	calls     map[uint64]call
 	nextReq   uint64
+	beats     []beat        // heartbeats that wait for the tick
 	up        chan struct{} // closed when a connection comes up; then replaced
 	kick      chan struct{} // shortens the wait before the next dial
 	running   bool
@@ -109,15 +111,16 @@ func (p *peer) forget(c call) {
 			delete(p.calls, req)
 		}
 	}
+	p.beats = slices.DeleteFunc(p.beats, func(b beat) bool { return b.call == c })
 }
 
 // run keeps a connection while there is demand for one.
 func (p *peer) run() {
-	wait := redialMin
+	wait := redialFirst
 	for p.hub.ctx.Err() == nil {
 		r, err := p.connect()
 		if err == nil {
-			wait = redialMin
+			wait = redialFirst
 			p.drop(p.read(r))
 			p.suspect()
 			continue
@@ -130,9 +133,9 @@ func (p *peer) run() {
 		select {
 		case <-p.hub.ctx.Done():
 		case <-p.kick:
-			wait = redialMin
+			wait = redialFirst
 		case <-t.C:
-			wait = min(2*wait, redialMax)
+			wait = min(2*wait, redialLongest)
 		}
 		t.Stop()
 	}
@@ -169,7 +172,7 @@ func (p *peer) connect() (io.Reader, error) {
 	p.greeted(boot)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.link = newLink(conn, &p.hub.stats, p.hub.cfg.FlushDelay)
+	p.link = newLink(conn, &p.hub.stats, p.hub.tick)
 	p.refusal = ""
 	close(p.up)
 	p.up = make(chan struct{})
@@ -194,6 +197,12 @@ func (p *peer) read(r io.Reader) error {
 			return err
 		}
 		l.recv.Store(time.Now().UnixNano())
+		if f.kind == kindBeatsResp {
+			if err := p.answerBeats(f); err != nil {
+				return err
+			}
+			continue
+		}
 		p.mu.Lock()
 		c := p.calls[f.req]
 		delete(p.calls, f.req)
@@ -207,8 +216,8 @@ func (p *peer) read(r io.Reader) error {
 // drop ends the connection and fails what waits on it.
 func (p *peer) drop(err error) {
 	p.mu.Lock()
-	l, calls := p.link, p.calls
-	p.link, p.calls = nil, make(map[uint64]call)
+	l, calls, beats := p.link, p.calls, p.beats
+	p.link, p.calls, p.beats = nil, make(map[uint64]call), nil
 	p.mu.Unlock()
 	if l == nil {
 		return
@@ -218,6 +227,9 @@ func (p *peer) drop(err error) {
 	p.hub.stats.breaks.Add(1)
 	for _, c := range calls {
 		c.fail(err)
+	}
+	for _, b := range beats {
+		b.call.fail(err)
 	}
 }
 

@@ -22,11 +22,13 @@ type pipeline struct {
 	g    *Group
 	p    *peer
 	to   shard.NodeID
+	head raft.RPCHeader // of its answers
 	done chan raft.AppendFuture
 
 	mu     sync.Mutex // guards what follows
 	room   sync.Cond
 	flying []*future // oldest first
+	commit uint64    // the newest that was sent
 	err    error
 }
 
@@ -59,7 +61,7 @@ func (g *Group) AppendEntriesPipeline(id raft.ServerID, _ raft.ServerAddress) (r
 	if g.opts.Leading != nil && g.opts.Leading(g.opts.CurrentTerm()) > g.Progress(p.id).Match+AppendEntriesMax {
 		return nil, raft.ErrPipelineReplicationNotSupported // far behind: single requests follow each other at once
 	}
-	pl := &pipeline{g: g, p: p, to: shard.NodeID(id), done: make(chan raft.AppendFuture, 2*pipelineMax)}
+	pl := &pipeline{g: g, p: p, to: shard.NodeID(id), head: header(shard.NodeID(id)), done: make(chan raft.AppendFuture, 2*pipelineMax)}
 	pl.room.L = &pl.mu
 	return pl, nil
 }
@@ -86,8 +88,13 @@ func (pl *pipeline) AppendEntries(m *raft.AppendEntriesRequest, resp *raft.Appen
 		return nil, pl.err
 	}
 	pl.flying = append(pl.flying, f)
+	k := kindAppend
+	if len(m.Entries) == 0 && m.LeaderCommitIndex == pl.commit {
+		k = kindIdle // one in each CommitTimeout: it may wait, and its answer
+	}
+	pl.commit = m.LeaderCommitIndex
 	pl.mu.Unlock()
-	err := pl.p.start(kindAppend, pl.g.id, f, true, true, func(b []byte) []byte { return encodeAppend(b, m) })
+	err := pl.p.start(k, pl.g.id, f, k == kindAppend, true, func(b []byte) []byte { return encodeAppend(b, m) })
 	if err != nil {
 		pl.sever(err)
 		return nil, err
@@ -121,7 +128,7 @@ func (f *future) answer(k kind, payload []byte) {
 		f.fail(errFrame)
 		return
 	}
-	if err := decodeAppendResp(payload, f.pl.to, f.resp); err != nil {
+	if err := decodeAppendResp(payload, f.pl.head, f.resp); err != nil {
 		f.fail(err)
 		return
 	}

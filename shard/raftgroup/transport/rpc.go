@@ -34,7 +34,7 @@ func (c *syncCall) decode(k kind, payload []byte) error {
 	}
 	switch m := c.resp.(type) {
 	case *raft.AppendEntriesResponse:
-		return decodeAppendResp(payload, c.from, m)
+		return decodeAppendResp(payload, header(c.from), m)
 	case *ballot:
 		v, err := decodeBallot(payload)
 		*m = v
@@ -50,11 +50,11 @@ func (g *Group) ask(to shard.NodeID, k, want kind, resp any, enc func([]byte) []
 	if err != nil {
 		return err
 	}
-	if err := g.await(p, dialTimeout); err != nil && k != kindHeartbeat {
+	if err := g.await(p, dialTimeout); err != nil {
 		return err
 	}
 	c := &syncCall{from: to, want: want, resp: resp, done: make(chan error, 1)}
-	if err := p.start(k, g.id, c, k != kindHeartbeat, false, enc); err != nil {
+	if err := p.start(k, g.id, c, true, false, enc); err != nil {
 		return err
 	}
 	return g.wait(p, c)
@@ -114,7 +114,7 @@ func (g *Group) AppendEntries(id raft.ServerID, _ raft.ServerAddress, m *raft.Ap
 		return err
 	}
 	trim(m)
-	for pause := retryMin; ; pause = min(2*pause, retryMax) {
+	for pause := retryFirst; ; pause = min(2*pause, retryLongest) {
 		err := g.exchange(p, m, resp)
 		if err == nil {
 			return g.acknowledged(to, m, resp)
@@ -236,9 +236,15 @@ func trim(m *raft.AppendEntriesRequest) {
 }
 
 func (g *Group) heartbeat(to shard.NodeID, term uint64, resp *raft.AppendEntriesResponse) error {
-	return g.ask(to, kindHeartbeat, kindAppendResp, resp, func(b []byte) []byte {
-		return binary.BigEndian.AppendUint64(b, term)
-	})
+	p, err := g.hub.peer(to)
+	if err != nil {
+		return err
+	}
+	c := &syncCall{from: to, want: kindAppendResp, resp: resp, done: make(chan error, 1)}
+	if err := p.beat(g.id, term, c); err != nil {
+		return err
+	}
+	return g.wait(p, c)
 }
 
 // RequestVote implements raft.Transport.

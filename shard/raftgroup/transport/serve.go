@@ -19,8 +19,7 @@ func (h *Hub) serve(conn net.Conn) {
 	r := bufio.NewReaderSize(conn, readBufferBytes)
 	m, err := h.welcome(conn, r)
 	if err != nil {
-		var refused *chat.Error
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*chat.Error](err); ok {
 			h.log.Warn("peer refused", "remote", conn.RemoteAddr().String(), "err", err)
 		}
 		return
@@ -32,7 +31,7 @@ func (h *Hub) serve(conn net.Conn) {
 	if p, err := h.peer(m.from); err == nil {
 		p.greeted(m.boot)
 	}
-	l := newLink(conn, &h.stats, h.cfg.FlushDelay)
+	l := newLink(conn, &h.stats, h.tick)
 	in := inbound{hub: h, link: l, from: m.from, head: header(m.from), beat: make(chan raft.RPCResponse, 1)}
 	err = in.run(r)
 	l.fail(err)
@@ -52,7 +51,10 @@ type inbound struct {
 	from shard.NodeID
 	head raft.RPCHeader
 	beat chan raft.RPCResponse
+	out  []byte // the answer to a frame of heartbeats
 }
+
+const noGroup = "this node has no such group"
 
 func (in *inbound) run(r io.Reader) error {
 	fr := frameReader{r: r}
@@ -69,27 +71,27 @@ func (in *inbound) run(r io.Reader) error {
 }
 
 func (in *inbound) handle(f frame) error {
+	if f.kind == kindBeats {
+		return in.heartbeats(f)
+	}
 	g := in.hub.group(f.group)
 	if g == nil {
-		return in.refuse(f, "this node has no such group")
+		return in.refuse(f, noGroup)
 	}
 	switch f.kind {
-	case kindHeartbeat:
-		term, err := decodeTerm(f.payload)
-		if err != nil {
-			return err
-		}
-		return in.heartbeat(g, f, term)
 	case kindVerify:
 		term, err := decodeTerm(f.payload)
 		if err != nil {
 			return err
 		}
 		return in.answerVerify(g, f, term)
-	case kindAppend:
-		m, err := decodeAppend(f.payload, in.from)
+	case kindAppend, kindIdle:
+		m, err := decodeAppend(f.payload, in.head)
 		if err != nil {
 			return err
+		}
+		if f.kind == kindIdle && len(m.Entries) > 0 {
+			return errFrame // its bytes are not its own
 		}
 		return in.pass(g, f, m, lastIndex(m))
 	case kindVote:
@@ -97,8 +99,9 @@ func (in *inbound) handle(f frame) error {
 		if err != nil {
 			return err
 		}
-		return in.pass(g, f, &raft.RequestVoteRequest{RPCHeader: in.head, Candidate: in.head.Addr, Term: v.term,
-			LastLogIndex: v.index, LastLogTerm: v.logTerm, LeadershipTransfer: v.flag}, 0)
+		m := &raft.RequestVoteRequest{RPCHeader: in.head, Term: v.term,
+			LastLogIndex: v.index, LastLogTerm: v.logTerm, LeadershipTransfer: v.flag}
+		return in.give(g, waiting{link: in.link, req: f.req, kind: f.kind, vote: m}, m)
 	case kindPreVote:
 		v, err := decodeBallot(f.payload)
 		if err != nil {
@@ -122,10 +125,14 @@ func lastIndex(m *raft.AppendEntriesRequest) uint64 {
 
 // pass hands a request to the group's Raft, in order.
 func (in *inbound) pass(g *Group, f frame, command any, last uint64) error {
-	if !g.deliver(waiting{link: in.link, req: f.req, kind: f.kind, last: last}, command) {
-		return in.refuse(f, "the group is closed or overrun")
+	return in.give(g, waiting{link: in.link, req: f.req, kind: f.kind, last: last}, command)
+}
+
+func (in *inbound) give(g *Group, w waiting, command any) error {
+	if !g.deliver(w, command) {
+		in.link.refuse(g.id, w.req, "the group is closed or overrun")
 	}
-	return nil
+	return nil // a failed link ends the read loop by itself
 }
 
 func (in *inbound) refuse(f frame, msg string) error {
@@ -136,31 +143,6 @@ func (in *inbound) refuse(f frame, msg string) error {
 func (l *link) refuse(g shard.GroupID, req uint64, msg string) {
 	msg = msg[:min(len(msg), errorBytesMax)]
 	_ = l.send(kindError, g, req, true, false, func(b []byte) []byte { return append(b, msg...) }) // a failed link needs no answer
-}
-
-// heartbeat is answered on the read loop where Raft allows it, so that a busy
-// group does not look dead. Raft's handler may persist a term; only a heartbeat
-// of the term that the follower is in already takes this way.
-func (in *inbound) heartbeat(g *Group, f frame, term uint64) error {
-	m := &raft.AppendEntriesRequest{RPCHeader: in.head, Leader: in.head.Addr, Term: term}
-	fn := g.heartbeatHandler()
-	if fn == nil || !g.opts.FastHeartbeat(term) {
-		return in.pass(g, f, m, 0)
-	}
-	fn(raft.RPC{Command: m, RespChan: in.beat})
-	select {
-	case r := <-in.beat:
-		resp, ok := r.Response.(*raft.AppendEntriesResponse)
-		if r.Error != nil || !ok {
-			return in.refuse(f, "heartbeat refused")
-		}
-		_ = in.link.send(kindAppendResp, f.group, f.req, false, false, func(b []byte) []byte {
-			return encodeAppendResp(b, resp)
-		}) // a failed link ends the read loop by itself
-	default: // Raft is shutting down and answers nothing
-		return in.refuse(f, "the group is stopping")
-	}
-	return nil
 }
 
 // answerVerify confirms that this replica has seen no term above the asked one:

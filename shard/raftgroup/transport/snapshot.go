@@ -95,7 +95,7 @@ func (g *Group) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, m *raft.
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the stream is over either way
+	defer conn.Close() // the stream is over either way
 	stop := context.AfterFunc(g.ctx, func() { _ = conn.Close() })
 	defer stop()
 	if _, err := g.hub.greet(conn, to, purposeSnapshot); err != nil {

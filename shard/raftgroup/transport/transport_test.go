@@ -30,7 +30,6 @@ const patience = 60 * time.Second
 
 func request() *raft.AppendEntriesRequest {
 	m := &raft.AppendEntriesRequest{RPCHeader: header("n1"), Term: 7, PrevLogEntry: 41, PrevLogTerm: 6, LeaderCommitIndex: 40}
-	m.Leader = m.Addr
 	for i := range 3 {
 		m.Entries = append(m.Entries, &raft.Log{
 			Index: 42 + uint64(i), Term: 7, Type: raft.LogCommand, Data: bytes.Repeat([]byte{byte(i)}, 10*i),
@@ -60,7 +59,7 @@ func TestFrames(t *testing.T) {
 	if f.kind != kindAppend || f.group != 3 || f.req != 9 {
 		t.Errorf("header = %+v", f)
 	}
-	got, err := decodeAppend(f.payload, "n1")
+	got, err := decodeAppend(f.payload, header("n1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +97,9 @@ func FuzzFrames(f *testing.F) {
 	f.Add(seal(kindAppend, encodeAppend(nil, request())))
 	f.Add(seal(kindVote, ballot{1, 2, 3, true}.encode(nil)))
 	f.Add(seal(kindAppendResp, encodeAppendResp(nil, &raft.AppendEntriesResponse{Term: 1, Success: true})))
-	f.Add(seal(kindHeartbeat, []byte{0, 0, 0, 0, 0, 0, 0, 1}))
+	f.Add(seal(kindVerify, []byte{0, 0, 0, 0, 0, 0, 0, 1}))
+	f.Add(seal(kindBeats, encodeBeats(nil, []beat{{group: 1, term: 2}, {group: 3, term: 4}})))
+	f.Add(seal(kindBeatsResp, encodeAppendResp([]byte{0, 1}, &raft.AppendEntriesResponse{Term: 1})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fr := frameReader{r: bytes.NewReader(b)}
 		for {
@@ -108,8 +109,8 @@ func FuzzFrames(f *testing.F) {
 			}
 			switch fm.kind {
 			case kindAppend:
-				if m, err := decodeAppend(fm.payload, "n1"); err == nil {
-					again, err := decodeAppend(encodeAppend(nil, m), "n1")
+				if m, err := decodeAppend(fm.payload, header("n1")); err == nil {
+					again, err := decodeAppend(encodeAppend(nil, m), header("n1"))
 					if err != nil {
 						t.Fatalf("its own encoding is refused: %v", err)
 					}
@@ -118,9 +119,17 @@ func FuzzFrames(f *testing.F) {
 					}
 				}
 			case kindAppendResp:
-				_ = decodeAppendResp(fm.payload, "n1", new(raft.AppendEntriesResponse))
-			case kindHeartbeat, kindVerify:
+				_ = decodeAppendResp(fm.payload, header("n1"), new(raft.AppendEntriesResponse))
+			case kindVerify:
 				_, _ = decodeTerm(fm.payload)
+			case kindBeats:
+				_ = decodeBeats(fm.payload, func(int, shard.GroupID, uint64) {})
+			case kindBeatsResp:
+				_ = decodeBeatsResp(fm.payload, func(_ int, b []byte) {
+					if err := decodeAppendResp(b, header("n1"), new(raft.AppendEntriesResponse)); err != nil {
+						t.Fatal(err)
+					}
+				})
 			default:
 				_, _ = decodeBallot(fm.payload)
 			}
@@ -143,7 +152,7 @@ func FuzzHello(f *testing.F) {
 func FuzzAppend(f *testing.F) {
 	f.Add(encodeAppend(nil, request()))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, _ = decodeAppend(b, "n1")
+		_, _ = decodeAppend(b, header("n1"))
 		_, _, _ = decodeSnapshotHead(b, "n1")
 	})
 }
@@ -544,7 +553,7 @@ func BenchmarkAppendCodec(b *testing.B) {
 		buf = openFrame(buf[:0], kindAppend, 1, 1)
 		buf = encodeAppend(buf, m)
 		sealFrame(buf, 0)
-		if _, err := decodeAppend(buf[frameHeader:], "n1"); err != nil {
+		if _, err := decodeAppend(buf[frameHeader:], header("n1")); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -627,5 +636,71 @@ func TestWidenStaysInItsTerm(t *testing.T) {
 	m := request()
 	if g.widen(m); len(m.Entries) != 3 {
 		t.Errorf("%d entries, want the 3 of the request", len(m.Entries))
+	}
+}
+
+// TestHeartbeatsShareAFrame sends those of three groups and of one that the
+// other node does not have at one tick.
+func TestHeartbeatsShareAFrame(t *testing.T) {
+	all := &ends{at: make(map[shard.NodeID]string)}
+	a := open(t, all, "a", func(c *Config) { c.BeatEvery = time.Hour })
+	b := open(t, all, "b", nil)
+	go b.serve() // group 1: its Raft answers
+	sends := []*Group{a.group}
+	for id := shard.GroupID(2); id <= 4; id++ {
+		g, err := a.hub.Group(id, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sends = append(sends, g)
+		if id == 4 {
+			continue
+		}
+		to, err := b.hub.Group(id, Options{FastHeartbeat: func(term uint64) bool { return term == 7 }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to.SetHeartbeatHandler(func(rpc raft.RPC) {
+			rpc.Respond(&raft.AppendEntriesResponse{Term: 7, LastLog: uint64(id), Success: true}, nil)
+		})
+	}
+	if err := a.group.await(must(a.hub.peer("b")), patience); err != nil {
+		t.Fatal(err)
+	}
+	before := a.hub.Stats().FramesSent
+	errs := make([]error, len(sends))
+	resps := make([]raft.AppendEntriesResponse, len(sends))
+	var wg sync.WaitGroup
+	for i, g := range sends {
+		wg.Go(func() {
+			errs[i] = g.AppendEntries("b", "b", &raft.AppendEntriesRequest{Term: 7}, &resps[i])
+		})
+	}
+	p := must(a.hub.peer("b"))
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); ; <-look.C {
+		p.mu.Lock()
+		n := len(p.beats)
+		p.mu.Unlock()
+		if n == len(sends) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d heartbeats wait, want %d", n, len(sends))
+		}
+	}
+	a.hub.tick.fire()
+	wg.Wait()
+	if n := a.hub.Stats().FramesSent - before; n != 1 {
+		t.Errorf("%d frames were sent, want 1", n)
+	}
+	for i, last := range []uint64{0, 2, 3} {
+		if errs[i] != nil || !resps[i].Success || resps[i].LastLog != last {
+			t.Errorf("group %d answers %+v, %v", i+1, resps[i], errs[i])
+		}
+	}
+	if errs[3] == nil {
+		t.Error("a heartbeat of a group that does not run was answered")
 	}
 }
