@@ -277,6 +277,7 @@ func TestViewTakenAgain(t *testing.T) {
 }
 
 func readOne(t *testing.T, g *store.GroupState, keys int) {
+	t.Helper()
 	v, err := g.View()
 	if err != nil {
 		t.Errorf("View = %v", err)

@@ -62,6 +62,10 @@ func (s *State) pebbleOptions() *pebble.Options {
 		l.FilterPolicy = bloom.FilterPolicy(10)
 		l.FilterType = pebble.TableFilter
 	}
+	// Pebble's own scheduler looks ten times a second whether more compactions may
+	// run, which would be most of what this database costs an idle node. Here the
+	// number never changes, so the end of a compaction is all there is to notice.
+	opts.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	// What a flush writes is read again by the next compaction, so it is packed
 	// only lightly; not at all, it would cost a third more bytes.
 	opts.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }

@@ -111,7 +111,7 @@ func (v *View) Scan(lower, upper []byte, reverse bool, fn func(k, v []byte) (boo
 
 // scanOver visits the rows of it and those in memory.
 func (v *View) scanOver(it *pebble.Iterator, lower, upper []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
-	m := v.g.s.merges.Get().(*merge) //nolint:errcheck // the pool makes nothing else
+	m := v.g.s.merges.Get().(*merge)
 	defer func() {
 		m.forget()
 		v.g.s.merges.Put(m)

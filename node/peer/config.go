@@ -19,7 +19,7 @@ type Config struct {
 	BytesMax      int           `mapstructure:"bytes_max"`      // waiting to be sent, per stream
 	FeedBytesMax  int           `mapstructure:"feed_bytes_max"` // waiting to be sent, per feed
 	AttachMax     int           `mapstructure:"attach_max"`     // conversations per feed
-	PingEvery     time.Duration `mapstructure:"ping_every"`     // while calls are outstanding; four times less often when idle
+	PingEvery     time.Duration `mapstructure:"ping_every"`     // while calls are outstanding; see idlePings
 	SilentAfter   time.Duration `mapstructure:"silent_after"`   // without any frame after a ping: calls fail over
 	BreakAfter    time.Duration `mapstructure:"break_after"`    // without any frame after a ping: the stream is opened anew
 	ReconnectMax  time.Duration `mapstructure:"reconnect_max"`  // longest pause between attempts

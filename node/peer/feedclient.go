@@ -158,7 +158,7 @@ func (f *feedLink) tick(cfg *Config, now time.Time, nth uint64) {
 	if f.out == nil {
 		return
 	}
-	if nth%4 == 0 && f.out.put(kindPing, 0, nil, nil) {
+	if nth%idlePings(len(f.subs) > 0) == 0 && f.out.put(kindPing, 0, nil, nil) {
 		f.pinged.CompareAndSwap(0, now.UnixNano())
 	}
 	if first := f.pinged.Load(); first != 0 && now.UnixNano()-first > int64(cfg.BreakAfter) {

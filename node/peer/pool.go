@@ -223,6 +223,17 @@ func (p *Pool) ping() {
 	}
 }
 
+// idlePings is how many ticks pass between two pings of a stream on which no
+// call is outstanding. One that is relied on for what it brings by itself (who
+// leads, new entries) is asked often; any other only so that routers on the way do not
+// forget it, for each ping wakes two nodes, and a call on it is watched anyway.
+func idlePings(relied bool) uint64 {
+	if relied {
+		return 4
+	}
+	return 40
+}
+
 func connectParams(pauseMax time.Duration) grpc.ConnectParams {
 	return grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: pauseMax},

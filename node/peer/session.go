@@ -229,7 +229,7 @@ func (s *session) tick(cfg *Config, now time.Time, nth uint64) (broken bool) {
 	s.mu.Lock()
 	calls := s.busy
 	s.mu.Unlock()
-	if calls > 0 || nth%4 == 0 {
+	if calls > 0 || nth%idlePings(s.pong != nil) == 0 {
 		if s.put(kindPing, 0, nil, nil) {
 			s.pinged.CompareAndSwap(0, now.UnixNano())
 		}

@@ -39,7 +39,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Heartbeat:          500 * time.Millisecond,
-		CommitTimeout:      250 * time.Millisecond,
+		CommitTimeout:      500 * time.Millisecond,
 		QueueCommandsMax:   8192,
 		QueueBytesMax:      4 << 20,
 		InFlightMax:        1,

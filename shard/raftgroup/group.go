@@ -47,6 +47,7 @@ type group struct {
 	mark     uint64                          // of the log; set before Raft runs
 
 	changing chan struct{} // the turn of a membership change
+	look     chan struct{} // asks the tenure to look
 
 	life    sync.Mutex // one start, stop or rebuild at a time; guards what follows
 	stopped bool
@@ -55,7 +56,7 @@ type group struct {
 
 // openGroup opens the replica's log and state and starts its Raft.
 func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
-	g := &group{host: h, id: id, log: h.log.With("group", uint32(id)), changing: make(chan struct{}, 1)}
+	g := &group{host: h, id: id, log: h.log.With("group", uint32(id)), changing: make(chan struct{}, 1), look: make(chan struct{}, 1)}
 	log, closeLog, err := h.openLog(id)
 	if err != nil {
 		return nil, err

@@ -93,7 +93,7 @@ func Open(cfg Config, deps Deps) (*Host, error) {
 	h.hub, err = transport.NewHub(transport.Config{
 		Cluster: deps.Cluster, NodeID: deps.NodeID, Listener: deps.Listener, Dial: deps.Dial,
 		Address: deps.Addresses, VerifyPeer: deps.VerifyPeer, OnDead: h.peerDead,
-		BeatEvery: cfg.Heartbeat / 5, StallTimeout: max(2*time.Second, 4*cfg.Heartbeat),
+		BeatEvery: cfg.Heartbeat * 2 / 5, StallTimeout: max(2*time.Second, 4*cfg.Heartbeat),
 		InstallBytesPerSec: cfg.InstallBytesPerSec, Logger: deps.Logger,
 	})
 	if err != nil {

@@ -9,8 +9,6 @@ import (
 	"github.com/chatnode/chatnode/shard"
 )
 
-const leaderPoll = time.Second // in case a notification was lost
-
 // leadership is a term in which this replica leads and is ready.
 type leadership struct {
 	term    uint64
@@ -55,8 +53,6 @@ func (t *tenure) stop() {
 }
 
 func (t *tenure) run(r *raft.Raft) {
-	poll := time.NewTicker(leaderPoll)
-	defer poll.Stop()
 	for {
 		select {
 		case <-t.quit:
@@ -67,7 +63,7 @@ func (t *tenure) run(r *raft.Raft) {
 				t.lost()
 			}
 		case <-t.events:
-		case <-poll.C:
+		case <-t.g.look:
 		case l := <-t.ready:
 			t.begin(r, l)
 		}

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	upkeepEvery = 250 * time.Millisecond
-	cutEvery    = 8 // rounds of upkeep between looks at the logs' sizes
+	upkeepEvery = 500 * time.Millisecond
+	lookEvery   = 2 // rounds of upkeep between looks at who leads
+	cutEvery    = 4 // rounds of upkeep between looks at the logs' sizes
 )
 
 // upkeep looks after all groups: rounds of readers that are out for too long,
@@ -41,6 +42,9 @@ func (h *Host) upkeep() {
 			if since := g.logs.waitingSince(); !since.IsZero() {
 				slow = max(slow, time.Since(since))
 			}
+			if n%lookEvery == lookEvery-1 {
+				g.lookAgain()
+			}
 			if n%cutEvery == cutEvery-1 {
 				g.warm()
 			}
@@ -65,6 +69,15 @@ func (h *Host) upkeep() {
 		case slow < h.cfg.SlowWrite/2:
 			leaving = false
 		}
+	}
+}
+
+// lookAgain makes the tenure compare what Raft says with what it noticed, in case a
+// notification was lost.
+func (g *group) lookAgain() {
+	select {
+	case g.look <- struct{}{}:
+	default:
 	}
 }
 

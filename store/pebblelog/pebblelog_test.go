@@ -13,13 +13,14 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLog(t *testing.T) {
-	storetest.RunLog(t, func(t testing.TB) storetest.Opener {
-		dir := t.TempDir()
-		return func(t testing.TB) store.Log {
-			t.Helper()
+	storetest.RunLog(t, func(tb testing.TB) storetest.Opener {
+		tb.Helper()
+		dir := tb.TempDir()
+		return func(tb testing.TB) store.Log {
+			tb.Helper()
 			l, err := pebblelog.Open(dir, pebblelog.Options{MemtableBytes: 4 << 20})
 			if err != nil {
-				t.Fatalf("Open = %v", err)
+				tb.Fatalf("Open = %v", err)
 			}
 			return l
 		}

@@ -15,7 +15,8 @@ import (
 // waking up. So those of all groups leave at the same ticks of the hub, one
 // frame for each peer, and are answered in one. Raft sends a heartbeat a random
 // time of 0.1 to 0.2 heartbeat timeouts after the last was answered, so with ticks
-// of 0.2 each group is in nearly every one.
+// of 0.4 each group is in every one, and a follower that missed one still waits for the
+// next.
 
 // beat is a heartbeat that waits for the tick.
 type beat struct {

@@ -49,7 +49,7 @@ const (
 	demandFor       = 10 * time.Second
 	redialFirst     = 2 * time.Millisecond
 	redialLongest   = 250 * time.Millisecond
-	stallCheckEvery = 250 * time.Millisecond
+	stallCheckEvery = 500 * time.Millisecond
 )
 
 // Hub is the node's end of all connections to other nodes.
