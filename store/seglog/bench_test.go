@@ -9,12 +9,14 @@ import (
 )
 
 func BenchmarkLog(b *testing.B) {
-	storetest.BenchLog(b, func(t testing.TB) storetest.Opener {
-		dir := t.TempDir()
-		return func(t testing.TB) store.Log {
+	storetest.BenchLog(b, func(tb testing.TB) storetest.Opener {
+		tb.Helper()
+		dir := tb.TempDir()
+		return func(tb testing.TB) store.Log {
+			tb.Helper()
 			l, err := seglog.Open(dir, seglog.Options{})
 			if err != nil {
-				t.Fatalf("Open = %v", err)
+				tb.Fatalf("Open = %v", err)
 			}
 			return l
 		}

@@ -20,11 +20,11 @@ func small(fs seglog.FS) seglog.Options {
 	return seglog.Options{SegmentBytes: 12 << 10, CacheBytes: 1, FS: fs}
 }
 
-func mustOpen(t testing.TB, fs seglog.FS) store.Log {
-	t.Helper()
+func mustOpen(tb testing.TB, fs seglog.FS) store.Log {
+	tb.Helper()
 	l, err := seglog.Open("log", small(fs))
 	if err != nil {
-		t.Fatalf("Open = %v", err)
+		tb.Fatalf("Open = %v", err)
 	}
 	return l
 }
