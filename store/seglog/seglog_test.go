@@ -21,13 +21,14 @@ func TestLog(t *testing.T) {
 		{"one segment", seglog.Options{SegmentBytes: 8 << 20}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			storetest.RunLog(t, func(t testing.TB) storetest.Opener {
-				dir := t.TempDir()
-				return func(t testing.TB) store.Log {
-					t.Helper()
+			storetest.RunLog(t, func(tb testing.TB) storetest.Opener {
+				tb.Helper()
+				dir := tb.TempDir()
+				return func(tb testing.TB) store.Log {
+					tb.Helper()
 					l, err := seglog.Open(dir, tt.opts)
 					if err != nil {
-						t.Fatalf("Open = %v", err)
+						tb.Fatalf("Open = %v", err)
 					}
 					return l
 				}
