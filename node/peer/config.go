@@ -21,7 +21,7 @@ type Config struct {
 	AttachMax     int           `mapstructure:"attach_max"`     // conversations per feed
 	PingEvery     time.Duration `mapstructure:"ping_every"`     // while calls are outstanding; see idlePings
 	SilentAfter   time.Duration `mapstructure:"silent_after"`   // without any frame after a ping: calls fail over
-	BreakAfter    time.Duration `mapstructure:"break_after"`    // without any frame after a ping: the stream is opened anew
+	BreakAfter    time.Duration `mapstructure:"break_after"`    // without any frame after a ping: the connection is opened anew
 	ReconnectMax  time.Duration `mapstructure:"reconnect_max"`  // longest pause between attempts
 	ControlsMax   int           `mapstructure:"controls_max"`   // unary calls at once
 	ReadsMax      int           `mapstructure:"reads_max"`      // reads that run at once for one stream
@@ -39,7 +39,7 @@ func DefaultConfig() Config {
 		AttachMax:     200_000,
 		PingEvery:     250 * time.Millisecond,
 		SilentAfter:   time.Second,
-		BreakAfter:    5 * time.Second,
+		BreakAfter:    3 * time.Second,
 		ReconnectMax:  500 * time.Millisecond,
 		ControlsMax:   64,
 		ReadsMax:      256,

@@ -122,7 +122,7 @@ func invoke(ctx context.Context, cc *grpc.ClientConn, call *controlCall) (out co
 // JoinAt asks the node at addr to let this node join, and gives the cluster's
 // map. cluster is the id that this node belongs to already, "" for none.
 func JoinAt(ctx context.Context, dial Dialer, addr, cluster string, j Join) (*shard.Map, error) {
-	cc, err := newConn(dial, addr, &bytePool{}, DefaultConfig().ReconnectMax)
+	cc, _, err := newConn(dial, addr, &bytePool{}, DefaultConfig().ReconnectMax)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,8 @@ func JoinAt(ctx context.Context, dial Dialer, addr, cluster string, j Join) (*sh
 }
 
 // newConn makes a connection that gRPC opens when it is used and keeps open.
-func newConn(dial Dialer, addr string, pool *bytePool, pauseMax time.Duration) (*grpc.ClientConn, error) {
+func newConn(dial Dialer, addr string, pool *bytePool, pauseMax time.Duration) (*grpc.ClientConn, *wireHolder, error) {
+	wire := newWireHolder(dial)
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // dial does TLS, where it is wanted
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{pool}),
@@ -144,13 +145,11 @@ func newConn(dial Dialer, addr string, pool *bytePool, pauseMax time.Duration) (
 		grpc.WithWriteBufferSize(socketBytes), grpc.WithReadBufferSize(socketBytes),
 		grpc.WithConnectParams(connectParams(pauseMax)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithNoProxy(),
-	}
-	if dial != nil {
-		opts = append(opts, grpc.WithContextDialer(dial))
+		grpc.WithContextDialer(wire.open),
 	}
 	cc, err := grpc.NewClient("passthrough:///"+addr, opts...)
 	if err != nil {
-		return nil, chat.E("connect", chat.Invalid, "malformed peer address", err)
+		return nil, nil, chat.E("connect", chat.Invalid, "malformed peer address", err)
 	}
-	return cc, nil
+	return cc, wire, nil
 }

@@ -21,6 +21,7 @@ type feedLink struct {
 	p    *Pool
 	node shard.NodeID
 	cc   *grpc.ClientConn
+	wire *wireHolder
 
 	mu     sync.Mutex // guards subs and out; held while an attachment is put into out, so that streams see all
 	subs   map[chat.ConvID][]sub
@@ -37,8 +38,8 @@ type sub struct {
 
 var _ fanout.Feed = (*feedLink)(nil)
 
-func newFeedLink(p *Pool, node shard.NodeID, cc *grpc.ClientConn) *feedLink {
-	return &feedLink{p: p, node: node, cc: cc, subs: make(map[chat.ConvID][]sub)}
+func newFeedLink(p *Pool, node shard.NodeID, cc *grpc.ClientConn, wire *wireHolder) *feedLink {
+	return &feedLink{p: p, node: node, cc: cc, wire: wire, subs: make(map[chat.ConvID][]sub)}
 }
 
 // Attach implements fanout.Feed.
@@ -163,6 +164,7 @@ func (f *feedLink) tick(cfg *Config, now time.Time, nth uint64) {
 	}
 	if first := f.pinged.Load(); first != 0 && now.UnixNano()-first > int64(cfg.BreakAfter) {
 		f.cancel()
+		f.wire.snap()
 	}
 }
 

@@ -70,7 +70,7 @@ func FuzzFeedFrame(f *testing.F) {
 		st := &feedStream{attached: map[chat.ConvID]struct{}{}, gaps: map[chat.ConvID]struct{}{}}
 		st.init(&s.pool, 4, DefaultConfig().FeedBytesMax)
 		_ = s.attach(st, b)
-		l := newFeedLink(&Pool{cfg: DefaultConfig()}, "s", nil)
+		l := newFeedLink(&Pool{cfg: DefaultConfig()}, "s", nil, newWireHolder(nil))
 		out := &outbox{}
 		out.init(&s.pool, 4, DefaultConfig().FeedBytesMax)
 		_ = l.receive(out, b)

@@ -26,8 +26,9 @@ func (p *Pool) open(node shard.NodeID, addr string) (*link, error) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	l := &link{node: node, addr: addr, cancel: cancel}
 	var ccs [3]*grpc.ClientConn
+	var wires [3]*wireHolder
 	for i := range ccs {
-		cc, err := newConn(p.deps.Dial, addr, &p.pool, p.cfg.ReconnectMax)
+		cc, wire, err := newConn(p.deps.Dial, addr, &p.pool, p.cfg.ReconnectMax)
 		if err != nil {
 			cancel()
 			for _, cc := range ccs[:i] {
@@ -35,11 +36,11 @@ func (p *Pool) open(node shard.NodeID, addr string) (*link, error) {
 			}
 			return nil, err
 		}
-		ccs[i] = cc
+		ccs[i], wires[i] = cc, wire
 	}
-	l.calls = &channel{p: p, node: node, cc: ccs[0], hears: true}
-	l.reads = &channel{p: p, node: node, cc: ccs[1]}
-	l.feed = newFeedLink(p, node, ccs[2])
+	l.calls = &channel{p: p, node: node, cc: ccs[0], wire: wires[0], hears: true}
+	l.reads = &channel{p: p, node: node, cc: ccs[1], wire: wires[1]}
+	l.feed = newFeedLink(p, node, ccs[2], wires[2])
 	p.wg.Go(func() { l.calls.run(ctx) })
 	p.wg.Go(func() { l.reads.run(ctx) })
 	p.wg.Go(func() { l.feed.run(ctx) })
@@ -62,6 +63,7 @@ type channel struct {
 	p      *Pool
 	node   shard.NodeID
 	cc     *grpc.ClientConn
+	wire   *wireHolder
 	hears  bool // pongs of this stream are told
 	cur    atomic.Pointer[session]
 	broken atomic.Pointer[context.CancelFunc] // ends the present stream
@@ -76,6 +78,7 @@ func (c *channel) tick(cfg *Config, now time.Time, nth uint64) {
 	if s := c.cur.Load(); s != nil && s.tick(cfg, now, nth) {
 		if cancel := c.broken.Load(); cancel != nil {
 			(*cancel)()
+			c.wire.snap()
 		}
 	}
 }

@@ -161,6 +161,32 @@ func (f *freezer) Write(b []byte) (int, error) {
 	return f.Conn.Write(b)
 }
 
+// TestMuteConnectionIsReplaced mutes the connections that there are, for ever;
+// only new ones can bring the node back.
+func TestMuteConnectionIsReplaced(t *testing.T) {
+	var frozen atomic.Pointer[atomic.Bool] // of connections that come now
+	frozen.Store(new(atomic.Bool))
+	thaw := make(chan struct{})
+	addr, _ := serve(t, &backend{}, nil, func(c net.Conn) net.Conn { return &freezer{Conn: c, frozen: frozen.Load(), thaw: thaw} })
+	t.Cleanup(func() { close(thaw) })
+	cfg := DefaultConfig()
+	cfg.PingEvery, cfg.SilentAfter, cfg.BreakAfter = 5*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond
+	p := connect(t, cfg, addr, PoolDeps{})
+	works := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c := &caller{ch: make(chan outcome, 1)}
+		if _, err := p.Read(ctx, "s", 5, []byte("x")); err != nil || p.Propose("s", 1, []byte("x"), c, 1) != nil {
+			return false
+		}
+		return (<-c.ch).err == nil
+	}
+	eventually(t, "works", works)
+	frozen.Swap(new(atomic.Bool)).Store(true)
+	eventually(t, "down", func() bool { return !p.Up("s") })
+	eventually(t, "works again", works)
+}
+
 func TestBrokenStreamAnswersEverything(t *testing.T) {
 	b := &backend{held: make(chan func(fsm.Result, error), 100)}
 	b.hold.Store(true)
