@@ -130,9 +130,10 @@ func (w LatencyLoad) point(ctx context.Context, r *Run, convs []chat.ConvID, rat
 	if err != nil {
 		return err
 	}
-	f.begin = time.Now()
 	r.say("%s: %v warm-up, %v window", label, w.Warmup, w.Duration)
+	elections := r.elections(ctx)
 	before := r.Target.Usage()
+	f.begin = time.Now()
 	sent := f.send(ctx, rate, r.Seed)
 	used := r.Target.Usage().Sub(before)
 	f.settle(ctx, sent)
@@ -155,6 +156,7 @@ func (w LatencyLoad) point(ctx context.Context, r *Run, convs []chat.ConvID, rat
 	res.Values["scheduled"] = float64(sent)
 	res.Errors = f.errors
 	res.use(used)
+	elections(&res)
 	r.say("%s: ack p50 %.2f p99 %.2f ms, to a subscriber p50 %.2f p99 %.2f ms", label,
 		res.Latency["ack"].P50, res.Latency["ack"].P99, res.Latency["end_to_end"].P50, res.Latency["end_to_end"].P99)
 	if err := ctx.Err(); err != nil {

@@ -63,6 +63,17 @@ func (r *Run) result(ctx context.Context, workload, label string, cfg map[string
 	}
 }
 
+// elections begins to count the elections of a window; the function that it gives
+// writes their number down. A target that does not tell has none in its result.
+func (r *Run) elections(ctx context.Context) func(*Result) {
+	before, failed := r.Target.Terms(ctx)
+	return func(res *Result) {
+		if after, err := r.Target.Terms(ctx); err == nil && failed == nil {
+			res.Values["elections"] = float64(after) - float64(before)
+		}
+	}
+}
+
 // use fills in what was used during the window.
 func (res *Result) use(u target.Usage) {
 	res.Resources = Resources{

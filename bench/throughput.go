@@ -123,6 +123,7 @@ func (w Throughput) Point(ctx context.Context, r *Run, convs []chat.ConvID, n in
 	label := fmt.Sprintf("%d outstanding", n)
 	l.start()
 	wait(ctx, w.Warmup)
+	elections := r.elections(ctx)
 	before := r.Target.Usage()
 	begin := time.Now()
 	l.phase.Store(measuring)
@@ -138,6 +139,7 @@ func (w Throughput) Point(ctx context.Context, r *Run, convs []chat.ConvID, n in
 	l.report(&res, window)
 	res.Series = series
 	res.use(used)
+	elections(&res)
 	r.say("%s: %.0f/s p50 %.2f ms p99 %.2f ms, %.1f us CPU of nodes and %.1f of load per operation",
 		label, res.Rate, res.Latency["ack"].P50, res.Latency["ack"].P99, res.Resources.NodeCPUPerOpUS, res.Resources.LoadCPUPerOpUS)
 	return res, ctx.Err()

@@ -191,6 +191,25 @@ func (t *Target) Status(ctx context.Context, n *Node) (Status, error) {
 	return s, err
 }
 
+// Terms is the sum of the groups' terms as the first node that answers knows them:
+// it grows by one with each election.
+func (t *Target) Terms(ctx context.Context) (uint64, error) {
+	var errs []error
+	for _, n := range t.Nodes {
+		s, err := t.Status(ctx, n)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		sum := uint64(0)
+		for _, g := range s.Groups {
+			sum += g.Term
+		}
+		return sum, nil
+	}
+	return 0, errors.Join(errs...)
+}
+
 // Transfer asks a node to move the leadership of a group to another.
 func (t *Target) Transfer(ctx context.Context, via *Node, group int, to string) error {
 	return t.admin(ctx, http.MethodPost, via.URL+"/v1/admin/transfer", map[string]any{"group": group, "to": to}, nil)
