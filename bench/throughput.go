@@ -24,8 +24,10 @@ type Throughput struct {
 	Conversations int
 	Zipf          float64 // exponent above 1 for a skewed choice of conversations, 0 for an even one
 	Bytes         int     // of a message
-	Reads         float64 // share of operations that read the newest page, from 0 to 1
+	Reads         float64 // share of operations that read a page, from 0 to 1
 	PageLimit     int     // entries of such a page
+	Anywhere      bool    // pages begin at places drawn evenly; otherwise they are the newest
+	Preload       int     // messages in each conversation before pages are read
 	Warmup        time.Duration
 	Duration      time.Duration
 }
@@ -33,7 +35,7 @@ type Throughput struct {
 // DefaultThroughput is the load of the figures that the project states.
 func DefaultThroughput() Throughput {
 	return Throughput{
-		Outstanding: []int{1, 16, 64, 256, 1024}, Conversations: 1000, Bytes: 256, PageLimit: 50,
+		Outstanding: []int{1, 16, 64, 256, 1024}, Conversations: 1000, Bytes: 256, PageLimit: 50, Preload: 100,
 		Warmup: time.Second, Duration: 5 * time.Second,
 	}
 }
@@ -62,6 +64,9 @@ func (w Throughput) Validate() error {
 	if w.Reads < 0 || w.Reads > 1 {
 		fault("reads: %g is not within 0 and 1", w.Reads)
 	}
+	if w.Reads > 0 && (w.PageLimit < 1 || w.Preload < w.PageLimit) {
+		fault("preload: %d messages do not fill a page of %d", w.Preload, w.PageLimit)
+	}
 	if w.Duration <= 0 || w.Warmup < 0 {
 		fault("duration: %v and warm-up %v must be positive", w.Duration, w.Warmup)
 	}
@@ -81,6 +86,11 @@ func (w Throughput) Run(ctx context.Context, r *Run) error {
 	closeAll(setup)
 	if err != nil {
 		return err
+	}
+	if w.Reads > 0 {
+		if err := w.fill(ctx, r, convs); err != nil {
+			return err
+		}
 	}
 	for _, n := range w.Outstanding {
 		res, err := w.Point(ctx, r, convs, n)
@@ -134,7 +144,7 @@ func (w Throughput) Point(ctx context.Context, r *Run, convs []chat.ConvID, n in
 	l.drain(ctx)
 	res := r.result(ctx, "throughput", label, map[string]any{
 		"outstanding": n, "connections": conns, "conversations": w.Conversations, "zipf": w.Zipf,
-		"payload_bytes": textBytes(w.Bytes), "reads": w.Reads, "page_limit": w.PageLimit,
+		"payload_bytes": textBytes(w.Bytes), "reads": w.Reads, "page_limit": w.PageLimit, "anywhere": w.Anywhere, "preload": w.Preload,
 	})
 	l.report(&res, window)
 	res.Series = series
@@ -198,7 +208,12 @@ func newLoop(ctx context.Context, w Throughput, convs []chat.ConvID, clients []*
 				s.zipf = rand.NewZipf(s.rnd, w.Zipf, 1, uint64(len(convs)-1))
 			}
 			s.onAck = func(_ chat.Ack, err error) { s.finish(s.lane.acks, err) }
-			s.onPage = func(_ client.Page, err error) { s.finish(s.lane.reads, err) }
+			s.onPage = func(p client.Page, err error) {
+				if err == nil && len(p.Entries) < w.PageLimit {
+					err = errShortPage
+				}
+				s.finish(s.lane.reads, err)
+			}
 		}
 		l.conns = append(l.conns, ln)
 	}
@@ -223,7 +238,7 @@ func (s *slot) next() {
 	s.start = time.Now()
 	var err error
 	if w.Reads > 0 && s.rnd.Float64() < w.Reads {
-		err = s.lane.c.HistoryAsync(client.Query{Conv: conv, Limit: w.PageLimit}, s.onPage)
+		err = s.lane.c.HistoryAsync(w.page(s.rnd, conv), s.onPage)
 	} else {
 		text := s.l.texts[s.rnd.IntN(len(s.l.texts))]
 		err = s.lane.c.SendAsync(s.l.ctx, client.Message{Conv: conv, Text: text, NoWait: true}, s.onAck)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -30,6 +31,18 @@ func TestParseWork(t *testing.T) {
 		if (err != nil) != tt.bad || (!tt.bad && got != tt.want) {
 			t.Errorf("ParseWork(%q) = %+v, %v; want %+v, an error: %v", tt.in, got, err, tt.want, tt.bad)
 		}
+	}
+}
+
+// TestOwnLatencyIsOnePoint: a point of another rate would be compared with the
+// peers' at theirs.
+func TestOwnLatencyIsOnePoint(t *testing.T) {
+	load := Config{Bytes: 256, Conversations: 8, Duration: time.Second}.latency(Work{Kind: "latency", Rate: 2000})
+	if err := load.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if len(load.Rates) != 1 || load.Rates[0] != 2000 || len(load.Shares) != 0 {
+		t.Errorf("rates %v and shares %v; want 2000 alone", load.Rates, load.Shares)
 	}
 }
 

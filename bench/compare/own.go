@@ -31,6 +31,9 @@ func (c Config) own(ctx context.Context, w Work) (m measurement, res bench.Resul
 	if err := c.work(ctx, w, run); err != nil {
 		return m, res, err
 	}
+	if n := l.res.Errors; w.Kind == "pages" && len(n) > 0 {
+		return m, l.res, fmt.Errorf("pages were not answered: %v", n)
+	}
 	return ownFigures(l.res), l.res, nil
 }
 
@@ -44,9 +47,7 @@ func (c Config) work(ctx context.Context, w Work, run *bench.Run) error {
 		}
 		return load.Run(ctx, run)
 	case "latency":
-		load := bench.DefaultLatency()
-		load.Rates, load.Bytes, load.Conversations, load.Duration = []float64{float64(w.Rate)}, c.Bytes, c.Conversations, c.Duration
-		return load.Run(ctx, run)
+		return c.latency(w).Run(ctx, run)
 	case "failover":
 		load := bench.DefaultFailover()
 		load.Repetitions = c.Rounds
@@ -55,15 +56,23 @@ func (c Config) work(ctx context.Context, w Work, run *bench.Run) error {
 	return fmt.Errorf("work %q is unknown", w.Kind)
 }
 
-// pages fills few conversations and then reads pages of 50 from them.
+// latency is one point, at the rate at which the peers are measured.
+func (c Config) latency(w Work) bench.LatencyLoad {
+	load := bench.DefaultLatency()
+	load.Rates, load.Shares = []float64{float64(w.Rate)}, nil
+	load.Bytes, load.Conversations, load.Duration = c.Bytes, c.Conversations, c.Duration
+	return load
+}
+
+// preload is how many messages there are before pages are read, as in the
+// drivers of the peers.
+const preload = 20_000
+
+// pages fills few conversations and then reads pages of 50 from anywhere in them.
 func (c Config) pages(ctx context.Context, w Work, run *bench.Run, load bench.Throughput) error {
 	load.Conversations = min(load.Conversations, 50)
-	fill := load
-	fill.Outstanding, fill.Duration = []int{256}, min(c.Duration, 3*time.Second)
-	if err := fill.Run(ctx, run); err != nil {
-		return err
-	}
-	load.Outstanding, load.Reads, load.PageLimit = []int{w.Outstanding}, 1, 50
+	load.Preload = (preload + load.Conversations - 1) / load.Conversations
+	load.Outstanding, load.Reads, load.PageLimit, load.Anywhere = []int{w.Outstanding}, 1, 50, true
 	return load.Run(ctx, run)
 }
 

@@ -111,8 +111,10 @@ func (e *etcd) appendLoop(ctx context.Context, n int, body []byte, done func(tim
 	return nil
 }
 
+// page names both ends: with an open end and a limit etcd counts all keys up to
+// the end.
 func (e *etcd) page(ctx context.Context, worker int, pos uint64) (int, error) {
-	r, err := e.clients[worker%etcdClients].Get(ctx, fmt.Sprintf("c/%016d", pos), clientv3.WithRange("c0"), clientv3.WithLimit(50))
+	r, err := e.clients[worker%etcdClients].Get(ctx, fmt.Sprintf("c/%016d", pos), clientv3.WithRange(fmt.Sprintf("c/%016d", pos+pageMessages)))
 	if err != nil {
 		return 0, err
 	}

@@ -191,29 +191,34 @@ func (j *jetstream) pipeline(ctx context.Context, x js.JetStream, window int, bo
 	}
 }
 
-// page reads 50 messages from a sequence number through a consumer made for
-// it, which is how a client of JetStream reads at a place of its choice.
+// page reads messages from a sequence number on by a direct get in batch: from
+// any replica, without a consumer, which is the fastest that JetStream has. It may be
+// stale.
 func (j *jetstream) page(ctx context.Context, worker int, pos uint64) (int, error) {
-	x := j.contexts[worker%natsConns]
-	cons, err := x.CreateConsumer(ctx, stream, js.ConsumerConfig{
-		DeliverPolicy: js.DeliverByStartSequencePolicy, OptStartSeq: pos, AckPolicy: js.AckNonePolicy,
-		Replicas: 1, MemoryStorage: true, InactiveThreshold: time.Second,
-	})
+	c := j.conns[worker%natsConns]
+	inbox := c.NewInbox()
+	sub, err := c.SubscribeSync(inbox)
 	if err != nil {
 		return 0, err
 	}
-	batch, err := cons.Fetch(50, js.FetchMaxWait(2*time.Second))
-	if err != nil {
+	defer sub.Unsubscribe() //nolint:errcheck // the connection ends with the measurement
+	ask := fmt.Sprintf(`{"seq":%d,"batch":%d}`, pos, pageMessages)
+	if err := c.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, []byte(ask)); err != nil {
 		return 0, err
 	}
-	n := 0
-	for range batch.Messages() {
-		n++
+	for n := 0; ; n++ {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return n, err
+		}
+		switch status := m.Header.Get("Status"); status {
+		case "":
+		case "204": // end of batch
+			return n, nil
+		default:
+			return n, fmt.Errorf("direct get: %s %s", status, m.Header.Get("Description"))
+		}
 	}
-	if err := batch.Error(); err != nil {
-		return n, err
-	}
-	return n, x.DeleteConsumer(ctx, stream, cons.CachedInfo().Name)
 }
 
 func (j *jetstream) watch(ctx context.Context, got func([]byte)) error {

@@ -21,7 +21,7 @@ type system interface {
 	appendLoop(ctx context.Context, n int, body []byte, done func(took time.Duration, err error)) error
 	// append appends one message and waits for its acknowledgement.
 	append(ctx context.Context, body []byte) error
-	// page reads 50 messages that begin at a position drawn from pos.
+	// page reads pageMessages messages that begin at a position drawn from pos.
 	page(ctx context.Context, worker int, pos uint64) (int, error)
 	// watch calls got with each appended body in order until ctx ends, from a
 	// server that does not lead.
@@ -169,6 +169,8 @@ func (r *runner) preload(ctx context.Context, n int) error {
 	return first.err
 }
 
+const pageMessages = 50
+
 func (r *runner) pages(ctx context.Context) error {
 	r.res.Outstanding = r.o.Outstanding
 	if err := r.preload(ctx, r.o.Preload); err != nil {
@@ -182,7 +184,7 @@ func (r *runner) pages(ctx context.Context) error {
 		h    = newHistogram()
 		ops  atomic.Int64
 		bad  atomic.Int64
-		span = uint64(r.o.Preload - 50)
+		span = uint64(r.o.Preload - pageMessages)
 	)
 	m := r.begin()
 	for w := range r.o.Outstanding {
@@ -195,7 +197,7 @@ func (r *runner) pages(ctx context.Context) error {
 				n, err := r.s.page(ctx, w, 1+(pos>>33)%span)
 				switch {
 				case ctx.Err() != nil:
-				case err != nil || n != 50:
+				case err != nil || n != pageMessages:
 					bad.Add(1)
 				default:
 					own.record(time.Since(at))

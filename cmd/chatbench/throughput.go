@@ -24,8 +24,10 @@ to the disk. With --reads 0.5 half of the operations read the newest page.`,
 	fs.IntVar(&w.Conversations, "conversations", w.Conversations, "conversations written to")
 	fs.Float64Var(&w.Zipf, "zipf", w.Zipf, "choose conversations by Zipf's law with this exponent, above 1 (0: evenly)")
 	fs.Var(&payload, "payload", "bytes of a message, such as 256 or 8KB")
-	fs.Float64Var(&w.Reads, "reads", w.Reads, "share of operations that read the newest page")
-	fs.IntVar(&w.PageLimit, "page", w.PageLimit, "entries of such a page")
+	fs.Float64Var(&w.Reads, "reads", w.Reads, "share of operations that read a page of history, the newest one")
+	fs.BoolVar(&w.Anywhere, "anywhere", w.Anywhere, "pages begin at places drawn evenly from what was preloaded")
+	fs.IntVar(&w.PageLimit, "page", w.PageLimit, "entries of a page")
+	fs.IntVar(&w.Preload, "preload", w.Preload, "messages in each conversation before pages are read")
 	fs.DurationVar(&w.Warmup, "warmup", w.Warmup, "time before the window")
 	fs.DurationVar(&w.Duration, "duration", w.Duration, "window of each point")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
