@@ -14,18 +14,16 @@ import (
 type Buffer struct {
 	mu     sync.RWMutex // guards all but bytes
 	mem    arena
-	keys   table // by the hash of a key: its position
+	keys   table // of unordered chains: by the hash of a key its position
 	heads  table // by the hash of a chain's key: its number + 1
 	chains []chain
+	places int // positions of all chains
 
 	orderMu sync.Mutex // guards order; taken behind mu
 	order   []uint32   // the numbers of chains in the order of keys, as far as someone asked
 
 	bytes atomic.Int64
 }
-
-// Hash is the hash of a key that Put and Get want.
-func Hash(key []byte) uint64 { return xxhash.Sum64(key) }
 
 // State says what is known of a key.
 type State uint8
@@ -49,9 +47,13 @@ func (b *Buffer) Unlock() Mark {
 }
 
 // Put adds a row, or the deletion of one, with the buffer locked.
-func (b *Buffer) Put(hash uint64, key, val []byte, deleted bool) {
+func (b *Buffer) Put(key, val []byte, deleted bool) {
+	c := b.chainOf(key)
+	pos := Mark(0)
+	if c.first != 0 {
+		pos = b.find(c, key)
+	}
 	at := b.mem.add(key, val, deleted)
-	pos := Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
 	if pos != 0 {
 		before := b.mem.field(pos, offNewest)
 		if before == 0 {
@@ -61,16 +63,21 @@ func (b *Buffer) Put(hash uint64, key, val []byte, deleted bool) {
 		b.mem.setField(pos, offNewest, uint32(at))
 		return
 	}
-	b.keys.add(hash, uint32(at))
+	b.push(c, at, key)
+	b.places++
+}
+
+// chainOf gives the chain that a key belongs to, a new one if there is none.
+func (b *Buffer) chainOf(key []byte) *chain {
 	head := chainKey(key)
-	headHash := xxhash.Sum64(head)
-	n := b.findChain(headHash, head)
+	hash := xxhash.Sum64(head)
+	n := b.findChain(hash, head)
 	if n == 0 {
 		b.chains = append(b.chains, chain{})
 		n = uint32(len(b.chains))
-		b.heads.add(headHash, n)
+		b.heads.add(hash, n)
 	}
-	b.push(&b.chains[n-1], at, key)
+	return &b.chains[n-1]
 }
 
 // findChain gives the number of a chain, counted from 1, or 0.
@@ -80,12 +87,38 @@ func (b *Buffer) findChain(hash uint64, head []byte) uint32 {
 	})
 }
 
+// find gives the position of a key in its chain, which has rows, or 0. A key
+// above all others of an ordered chain, as most new ones are, costs no look at
+// any row.
+func (b *Buffer) find(c *chain, key []byte) Mark {
+	if c.unordered != End {
+		return b.indexed(xxhash.Sum64(key), key)
+	}
+	if c.above(b, key) {
+		return 0
+	}
+	pos := b.back(c.last, func(at Mark) bool { return bytes.Compare(b.mem.key(at), key) <= 0 })
+	if pos != 0 && !bytes.Equal(b.mem.key(pos), key) {
+		return 0
+	}
+	return pos
+}
+
+func (b *Buffer) indexed(hash uint64, key []byte) Mark {
+	return Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
+}
+
 // Get gives the newest version of key before limit. The value may be kept but
 // not changed.
-func (b *Buffer) Get(hash uint64, key []byte, limit Mark) ([]byte, State) {
+func (b *Buffer) Get(key []byte, limit Mark) ([]byte, State) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	pos := Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
+	head := chainKey(key)
+	n := b.findChain(xxhash.Sum64(head), head)
+	if n == 0 {
+		return nil, Absent
+	}
+	pos := b.find(&b.chains[n-1], key)
 	if pos == 0 || pos >= limit {
 		return nil, Absent
 	}
@@ -96,9 +129,6 @@ func (b *Buffer) Get(hash uint64, key []byte, limit Mark) ([]byte, State) {
 	return val, Present
 }
 
-// chainBytes is the size of a chain.
-const chainBytes = 64
-
 // Bytes is the memory that the buffer takes.
 func (b *Buffer) Bytes() int64 { return b.bytes.Load() }
 
@@ -106,7 +136,7 @@ func (b *Buffer) Bytes() int64 { return b.bytes.Load() }
 func (b *Buffer) Keys() int {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.keys.used
+	return b.places
 }
 
 // ordered gives the chains in the order of keys. The caller holds mu.
