@@ -148,7 +148,11 @@ func (b *Batch) fill(buf *rowbuf.Buffer) rowbuf.Mark {
 	buf.Lock()
 	for i := range b.own.rows {
 		r := &b.own.rows[i]
-		buf.Put(b.own.key(r), b.own.val(r), r.deleted)
+		r.place = buf.Seek(b.own.key(r))
+	}
+	for i := range b.own.rows {
+		r := &b.own.rows[i]
+		buf.Put(r.place, b.own.key(r), b.own.val(r), r.deleted)
 	}
 	end := buf.Unlock()
 	b.g.s.buffered(buf.Bytes() - before)

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/chatnode/chatnode/store/rowbuf"
 )
 
 // overlay holds the rows of a batch in the order in which they were written, so
@@ -23,6 +25,7 @@ type ownRow struct {
 	keyLen  int
 	valLen  int
 	deleted bool
+	place   rowbuf.Place // in the group's buffer, while the batch is moved there
 }
 
 const (

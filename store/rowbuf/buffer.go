@@ -19,6 +19,8 @@ type Buffer struct {
 	chains []chain
 	places int // positions of all chains
 
+	fetched uint64 // keeps what Seek reads for the sake of reading it from being optimised away
+
 	orderMu sync.Mutex // guards order; taken behind mu
 	order   []uint32   // the numbers of chains in the order of keys, as far as someone asked
 
@@ -46,38 +48,65 @@ func (b *Buffer) Unlock() Mark {
 	return end
 }
 
-// Put adds a row, or the deletion of one, with the buffer locked.
-func (b *Buffer) Put(key, val []byte, deleted bool) {
-	c := b.chainOf(key)
+// Place is what [Buffer.Seek] found out about where a key belongs.
+type Place struct {
+	chain uint32 // its number + 1, 0 for one that was not there
+	hash  uint64 // of the key, when the chain was indexed
+}
+
+// Seek looks up where a key belongs, for a Put with the buffer locked. Who seeks
+// the places of many rows before the first Put lets the processor fetch the memory
+// of all of them at once, where each Put would wait for its own.
+func (b *Buffer) Seek(key []byte) Place {
+	head := chainKey(key)
+	at := Place{chain: b.findChain(xxhash.Sum64(head), head)}
+	if at.chain != 0 && b.chains[at.chain-1].unordered != End {
+		at.hash = xxhash.Sum64(key)
+		b.fetched ^= b.keys.first(at.hash)
+	}
+	return at
+}
+
+// Put adds a row, or the deletion of one, with the buffer locked. at is the place
+// that Seek gave for the key since then.
+func (b *Buffer) Put(at Place, key, val []byte, deleted bool) {
+	if at.chain == 0 {
+		at.chain = b.enter(key)
+	}
+	c := &b.chains[at.chain-1]
+	if at.hash == 0 && c.unordered != End {
+		at.hash = xxhash.Sum64(key)
+	}
 	pos := Mark(0)
 	if c.first != 0 {
-		pos = b.find(c, key)
+		pos = b.find(c, at.hash, key)
 	}
-	at := b.mem.add(key, val, deleted)
+	row := b.mem.add(key, val, deleted)
 	if pos != 0 {
 		before := b.mem.field(pos, offNewest)
 		if before == 0 {
 			before = uint32(pos)
 		}
-		b.mem.setField(at, offLink, before)
-		b.mem.setField(pos, offNewest, uint32(at))
+		b.mem.setField(row, offLink, before)
+		b.mem.setField(pos, offNewest, uint32(row))
 		return
 	}
-	b.push(c, at, key)
+	b.push(c, row, at.hash, key)
 	b.places++
 }
 
-// chainOf gives the chain that a key belongs to, a new one if there is none.
-func (b *Buffer) chainOf(key []byte) *chain {
+// enter gives the number of a key's chain, counted from 1. It makes the chain if
+// no row since Seek has.
+func (b *Buffer) enter(key []byte) uint32 {
 	head := chainKey(key)
 	hash := xxhash.Sum64(head)
 	n := b.findChain(hash, head)
 	if n == 0 {
-		b.chains = append(b.chains, chain{})
+		b.chains = append(b.chains, chain{unordered: End})
 		n = uint32(len(b.chains))
 		b.heads.add(hash, n)
 	}
-	return &b.chains[n-1]
+	return n
 }
 
 // findChain gives the number of a chain, counted from 1, or 0.
@@ -89,10 +118,10 @@ func (b *Buffer) findChain(hash uint64, head []byte) uint32 {
 
 // find gives the position of a key in its chain, which has rows, or 0. A key
 // above all others of an ordered chain, as most new ones are, costs no look at
-// any row.
-func (b *Buffer) find(c *chain, key []byte) Mark {
+// any row. hash, that of the key, matters only where the chain is indexed.
+func (b *Buffer) find(c *chain, hash uint64, key []byte) Mark {
 	if c.unordered != End {
-		return b.indexed(xxhash.Sum64(key), key)
+		return Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
 	}
 	if c.above(b, key) {
 		return 0
@@ -102,10 +131,6 @@ func (b *Buffer) find(c *chain, key []byte) Mark {
 		return 0
 	}
 	return pos
-}
-
-func (b *Buffer) indexed(hash uint64, key []byte) Mark {
-	return Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
 }
 
 // Get gives the newest version of key before limit. The value may be kept but
@@ -118,7 +143,7 @@ func (b *Buffer) Get(key []byte, limit Mark) ([]byte, State) {
 	if n == 0 {
 		return nil, Absent
 	}
-	pos := b.find(&b.chains[n-1], key)
+	pos := b.find(&b.chains[n-1], xxhash.Sum64(key), key)
 	if pos == 0 || pos >= limit {
 		return nil, Absent
 	}

@@ -52,15 +52,16 @@ func (c *chain) above(b *Buffer, key []byte) bool {
 	return head > c.lastHead || head == c.lastHead && bytes.Compare(key, b.mem.key(c.last)) > 0
 }
 
-// push makes the row at a place, whose key is new, the last position of c.
+// push makes the row at a place, whose key is new, the last position of c. hash is
+// that of the key if c is indexed.
 //
 // Besides the link to the position before it, a position has a jump to one
 // further back, chosen as in Myers' random access lists: the jump of the jump of
 // the position before, where the two are of equal length. A search back from the
 // end then takes about 2·log₂ steps, and adding takes none.
-func (b *Buffer) push(c *chain, at Mark, key []byte) {
+func (b *Buffer) push(c *chain, at Mark, hash uint64, key []byte) {
 	if c.first == 0 {
-		c.first, c.last, c.unordered, c.lastHead = at, at, End, headOf(key, ChainBytes)
+		c.first, c.last, c.lastHead = at, at, headOf(key, ChainBytes)
 		c.headLen = uint8(copy(c.head[:], key))
 		c.jumps[0], c.known = jump{at: at}, 1
 		b.mem.setField(at, offJump, uint32(at))
@@ -68,10 +69,10 @@ func (b *Buffer) push(c *chain, at Mark, key []byte) {
 	}
 	if c.unordered == End && !c.above(b, key) {
 		b.index(c)
-		c.unordered = at
+		c.unordered, hash = at, xxhash.Sum64(key)
 	}
 	if c.unordered != End {
-		b.keys.add(xxhash.Sum64(key), uint32(at))
+		b.keys.add(hash, uint32(at))
 	}
 	p := c.last
 	b.leap(c)

@@ -17,7 +17,7 @@ func TestJumps(t *testing.T) {
 	b.Lock()
 	places := make([]Mark, rows)
 	for n := range rows {
-		b.Put(key(n), []byte{byte(n)}, false)
+		b.Put(b.Seek(key(n)), key(n), []byte{byte(n)}, false)
 		places[n] = b.chains[0].last
 	}
 	b.Unlock()
@@ -55,7 +55,7 @@ func TestJumps(t *testing.T) {
 	b.Lock() // one key out of order, and all of them are
 	last := key(rows / 2)
 	last[len(last)-1]++
-	b.Put(last, nil, true)
+	b.Put(b.Seek(last), last, nil, true)
 	b.Unlock()
 	if _, state := b.Get(last, End); state != Deleted || b.keys.used != rows+1 || b.Keys() != rows+1 {
 		t.Errorf("the key out of order is %v, %d of %d keys are in the index", state, b.keys.used, b.Keys())

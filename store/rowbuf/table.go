@@ -29,6 +29,14 @@ func (t *table) find(hash uint64, same func(n uint32) bool) uint32 {
 	}
 }
 
+// first gives the slot at which a search for hash begins.
+func (t *table) first(hash uint64) uint64 {
+	if len(t.slots) == 0 {
+		return 0
+	}
+	return t.slots[uint32(hash>>32)&uint32(len(t.slots)-1)]
+}
+
 // add puts a number in, which must not be there.
 func (t *table) add(hash uint64, n uint32) (grown int) {
 	if 8*(t.used+1) > 5*len(t.slots) {
