@@ -86,18 +86,24 @@ func CheckCommand(b []byte) error {
 // KeyOf is the conversation that an encoded command is about, which decides its
 // group. Commands of the meta range and RaiseLevel have no key: "".
 func KeyOf(b []byte) (string, error) {
+	key, err := KeyIn(b)
+	return string(key), err
+}
+
+// KeyIn is [KeyOf] without a copy: the key is a part of b.
+func KeyIn(b []byte) ([]byte, error) {
 	tag, body, err := Split(b)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if tag > TagConvMax {
-		return "", nil
+		return nil, nil
 	}
 	f := fields{b: body}
 	if !f.next() || f.num != 1 || f.typ != protowire.BytesType {
-		return "", malformed("it names no conversation")
+		return nil, malformed("it names no conversation")
 	}
-	return string(f.val), nil
+	return f.val, nil
 }
 
 func decodeCreate(body []byte) (Command, error) {

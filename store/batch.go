@@ -42,8 +42,7 @@ func (b *Batch) Get(key []byte) (val []byte, ok bool, err error) {
 	if err := b.release(); err != nil {
 		return nil, false, err
 	}
-	hash := rowbuf.Hash(key)
-	if row := b.own.get(hash, key); row != nil {
+	if row := b.own.get(key); row != nil {
 		if row.deleted {
 			return nil, false, nil
 		}
@@ -52,7 +51,7 @@ func (b *Batch) Get(key []byte) (val []byte, ok bool, err error) {
 	// Rows go from memory to tables and never back, so what is not in memory now
 	// is in the tables from here on or nowhere.
 	mem := b.g.memory()
-	if val, state := mem.get(hash, key); state != rowbuf.Absent {
+	if val, state := mem.get(key); state != rowbuf.Absent {
 		return val, state == rowbuf.Present, nil
 	}
 	val, closer, err := b.g.s.db.Get(key)
@@ -149,7 +148,11 @@ func (b *Batch) fill(buf *rowbuf.Buffer) rowbuf.Mark {
 	buf.Lock()
 	for i := range b.own.rows {
 		r := &b.own.rows[i]
-		buf.Put(r.hash, b.own.key(r), b.own.val(r), r.deleted)
+		r.place = buf.Seek(b.own.key(r))
+	}
+	for i := range b.own.rows {
+		r := &b.own.rows[i]
+		buf.Put(r.place, b.own.key(r), b.own.val(r), r.deleted)
 	}
 	end := buf.Unlock()
 	b.g.s.buffered(buf.Bytes() - before)

@@ -48,9 +48,9 @@ func (g *GroupState) outdated(m *memory) bool {
 	return g.ingestSeq > m.seq
 }
 
-func (m *memory) get(hash uint64, key []byte) ([]byte, rowbuf.State) {
+func (m *memory) get(key []byte) ([]byte, rowbuf.State) {
 	for i := range m.snaps {
-		if val, state := m.snaps[i].Get(hash, key); state != rowbuf.Absent {
+		if val, state := m.snaps[i].Get(key); state != rowbuf.Absent {
 			return val, state
 		}
 	}

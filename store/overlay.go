@@ -4,60 +4,63 @@ import (
 	"bytes"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/chatnode/chatnode/store/rowbuf"
 )
 
-// overlay holds the rows of a batch, the last write of each key, so that a
-// machine sees what it wrote. The bytes lie one behind the other in buf.
+// overlay holds the rows of a batch in the order in which they were written, so
+// that a machine sees what it wrote. The bytes lie one behind the other in buf.
+// Most batches are never asked: the index is made when one is.
 type overlay struct {
-	buf   []byte
-	rows  []ownRow
-	slots []uint32 // number of a row + 1; open addressing, a power of two
+	buf     []byte
+	rows    []ownRow
+	slots   []uint32 // number of the newest row of a key + 1; open addressing, a power of two
+	indexed int      // rows that slots knows
 }
 
-// ownRow is one key of a batch. Offsets are into the overlay's bytes.
+// ownRow is one write of a batch.
 type ownRow struct {
-	hash    uint64
-	keyOff  int
-	valOff  int
-	valLen  int
+	off     int // of the key in the overlay's bytes; the value follows it
 	keyLen  int
+	valLen  int
 	deleted bool
+	place   rowbuf.Place // in the group's buffer, while the batch is moved there
 }
 
 const (
 	overlayMin = 64
 	// What is kept from batch to batch.
-	overlayKeepSlots = 8 << 10
+	overlayKeepRows  = 4 << 10
 	overlayKeepBytes = 256 << 10
 )
 
-func (o *overlay) key(r *ownRow) []byte { return o.buf[r.keyOff : r.keyOff+r.keyLen] }
+func (o *overlay) key(r *ownRow) []byte { return o.buf[r.off : r.off+r.keyLen] }
 
 func (o *overlay) val(r *ownRow) []byte {
-	return o.buf[r.valOff : r.valOff+r.valLen : r.valOff+r.valLen]
+	start := r.off + r.keyLen
+	end := start + r.valLen
+	return o.buf[start:end:end]
 }
 
 // find gives the slot of key, or the free one where it belongs.
-func (o *overlay) find(hash uint64, key []byte) *uint32 {
+func (o *overlay) find(key []byte) *uint32 {
 	mask := uint64(len(o.slots) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
+	for i := xxhash.Sum64(key) & mask; ; i = (i + 1) & mask {
 		s := &o.slots[i]
-		if *s == 0 {
-			return s
-		}
-		if r := &o.rows[*s-1]; r.hash == hash && bytes.Equal(o.key(r), key) {
+		if *s == 0 || bytes.Equal(o.key(&o.rows[*s-1]), key) {
 			return s
 		}
 	}
 }
 
 // get gives the row of a key that the batch wrote, else nil.
-func (o *overlay) get(hash uint64, key []byte) *ownRow {
+func (o *overlay) get(key []byte) *ownRow {
 	if len(o.rows) == 0 {
 		return nil
 	}
-	if s := *o.find(hash, key); s != 0 {
+	o.index()
+	if s := *o.find(key); s != 0 {
 		return &o.rows[s-1]
 	}
 	return nil
@@ -65,43 +68,37 @@ func (o *overlay) get(hash uint64, key []byte) *ownRow {
 
 // put records that the batch ends with a value for key, or with none.
 func (o *overlay) put(key, val []byte, deleted bool) {
-	if 2*(len(o.rows)+1) > len(o.slots) {
-		o.grow()
-	}
-	hash := rowbuf.Hash(key)
-	s := o.find(hash, key)
-	if *s == 0 {
-		o.rows = append(o.rows, ownRow{hash: hash, keyOff: len(o.buf), keyLen: len(key)})
-		o.buf = append(o.buf, key...)
-		*s = uint32(len(o.rows))
-	}
-	r := &o.rows[*s-1]
-	r.valOff, r.valLen, r.deleted = len(o.buf), len(val), deleted
-	o.buf = append(o.buf, val...)
+	o.rows = append(o.rows, ownRow{off: len(o.buf), keyLen: len(key), valLen: len(val), deleted: deleted})
+	o.buf = append(append(o.buf, key...), val...)
 }
 
-func (o *overlay) grow() {
-	o.slots = make([]uint32, max(overlayMin, 2*len(o.slots)))
-	mask := uint64(len(o.slots) - 1)
-	for n := range o.rows {
-		i := o.rows[n].hash & mask
-		for o.slots[i] != 0 {
-			i = (i + 1) & mask
+// index enters the rows that are not in it yet.
+func (o *overlay) index() {
+	if 2*len(o.rows) > len(o.slots) {
+		size := max(overlayMin, len(o.slots))
+		for size < 2*len(o.rows) {
+			size *= 2
 		}
-		o.slots[i] = uint32(n + 1)
+		o.slots, o.indexed = make([]uint32, size), 0
+	}
+	for ; o.indexed < len(o.rows); o.indexed++ {
+		*o.find(o.key(&o.rows[o.indexed])) = uint32(o.indexed + 1)
 	}
 }
+
+// newest reports whether no later row has the key of a row, all being indexed.
+func (o *overlay) newest(n int) bool { return *o.find(o.key(&o.rows[n])) == uint32(n+1) }
 
 // reset forgets everything, and the memory when it has become large.
 func (o *overlay) reset() {
-	if len(o.slots) > overlayKeepSlots || cap(o.buf) > overlayKeepBytes {
+	if cap(o.rows) > overlayKeepRows || cap(o.buf) > overlayKeepBytes {
 		*o = overlay{}
 		return
 	}
-	if len(o.rows) > 0 {
+	if o.indexed > 0 {
 		clear(o.slots)
 	}
-	o.buf, o.rows = o.buf[:0], o.rows[:0]
+	o.buf, o.rows, o.indexed = o.buf[:0], o.rows[:0], 0
 }
 
 // ownRows visits the batch's rows of a range, in the order of a scan.
@@ -113,9 +110,10 @@ type ownRows struct {
 // within gives the rows in [lower, upper).
 func (o *overlay) within(lower, upper []byte, reverse bool) ownRows {
 	found := ownRows{o: o}
+	o.index()
 	for i := range o.rows {
 		k := o.key(&o.rows[i])
-		if bytes.Compare(k, lower) >= 0 && (upper == nil || bytes.Compare(k, upper) < 0) {
+		if bytes.Compare(k, lower) >= 0 && (upper == nil || bytes.Compare(k, upper) < 0) && o.newest(i) {
 			found.rows = append(found.rows, i)
 		}
 	}

@@ -68,7 +68,7 @@ func (v *View) Get(key []byte) (val []byte, ok bool, err error) {
 	if bytes.Compare(key, v.g.lower) < 0 || bytes.Compare(key, v.g.upper) >= 0 {
 		return nil, false, nil
 	}
-	if val, state := v.mem.get(rowbuf.Hash(key), key); state != rowbuf.Absent {
+	if val, state := v.mem.get(key); state != rowbuf.Absent {
 		return val, state == rowbuf.Present, nil
 	}
 	// The prefix of a key is the whole key, so tables without it are skipped

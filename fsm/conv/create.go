@@ -191,6 +191,6 @@ func (m *Machine) setConv(h *hot) error {
 
 func (m *Machine) setMember(h *hot, user chat.UserID, row *memberRow) error {
 	key := append(h.prefix.appendKind(nil, kindMember), user...)
-	h.know(knownRole{user: user, role: row.role})
+	h.know(user, row.role)
 	return m.tx.w.Set(key, fsm.Seal(key, row.append(nil)))
 }

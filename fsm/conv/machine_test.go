@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -293,6 +295,54 @@ func TestMoreConversationsThanMemory(t *testing.T) {
 				t.Fatalf("conversation %d appends %d, want 2", i, ack.Seq)
 			}
 		}
+	}
+}
+
+// TestBatchesOverMoreConversationsThanMemory applies batches whose conversations
+// displace each other within the batch, and the same commands one by one.
+func TestBatchesOverMoreConversationsThanMemory(t *testing.T) {
+	const n = conv.HotConversationsMax + 200
+	name := func(i int) chat.ConvID { return chat.ConvID(fmt.Sprintf("c%d", i)) }
+	together := fsmtest.Log{Machine: conv.New(group, nil), Store: fsmtest.NewStore()}
+	apart := fsmtest.Log{Machine: conv.New(group, nil), Store: fsmtest.NewStore()}
+	do := func(cmds ...fsm.Command) {
+		t.Helper()
+		results, err := together.Apply(now, cmds...)
+		if err != nil || slices.ContainsFunc(results, func(r fsm.Result) bool { return r.Code != chat.OK }) {
+			t.Fatal(results, err)
+		}
+		for _, c := range cmds {
+			apart.Must(t, now, c)
+		}
+	}
+	for i := range n {
+		do(fsmtest.Group(name(i), "ann", id(0)))
+	}
+	rng := rand.New(rand.NewPCG(5, 0))
+	next := uint64(0)
+	for round := range 120 {
+		if round%8 == 0 {
+			apart.Machine.Reset()
+		}
+		var cmds []fsm.Command
+		for range 40 {
+			i := rng.IntN(n)
+			for range 1 + rng.IntN(3) {
+				next++
+				cmds = append(cmds, fsmtest.Send(name(i), "ann", id(next), "x"))
+			}
+		}
+		do(cmds...)
+	}
+	var prints [2]chat.Hash
+	for i, l := range []*fsmtest.Log{&together, &apart} {
+		var err error
+		if prints[i], err = l.Machine.Fingerprint(l.Store); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if prints[0] != prints[1] {
+		t.Errorf("the state of batches is %x, that of single commands %x", prints[0], prints[1])
 	}
 }
 

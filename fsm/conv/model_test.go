@@ -39,17 +39,17 @@ func (r *replica) print(t *testing.T) chat.Hash {
 	return h
 }
 
-// TestMachineEqualsModel gives drawn commands to three replicas: one that keeps
-// its memory, one that restarts often, and a follower in another group that
-// restarts before each batch. The first one's answers and pages are the model's,
-// and all three hold the same state at the end.
+// TestMachineEqualsModel gives drawn commands to four replicas: one that keeps
+// its memory, one that restarts often, and two followers in other groups, of which
+// one restarts before each batch. The first one's answers and pages are the
+// model's, and all four hold the same state at the end.
 func TestMachineEqualsModel(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			g := fsmtest.NewGenerator(seed)
 			model := fsmtest.NewModel()
-			replicas := []*replica{newReplica(group, 0, false), newReplica(group, 3, false), newReplica(9, 1, true)}
+			replicas := []*replica{newReplica(group, 0, false), newReplica(group, 3, false), newReplica(9, 1, true), newReplica(11, 0, true)}
 			salt := uint64(0)
 			var first, second []fsm.Result
 			for range 700 {
@@ -65,6 +65,7 @@ func TestMachineEqualsModel(t *testing.T) {
 				first = apply(t, g, replicas[0], payload)
 				second = apply(t, g, replicas[1], payload)
 				apply(t, g, replicas[2], payload)
+				apply(t, g, replicas[3], payload)
 				for i, c := range cmds {
 					if err := model.Check(at, fsmtest.Salt(salt-uint64(len(cmds)-1-i)), c, first[i]); err != nil {
 						t.Fatal(err)

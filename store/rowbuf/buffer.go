@@ -14,18 +14,18 @@ import (
 type Buffer struct {
 	mu     sync.RWMutex // guards all but bytes
 	mem    arena
-	keys   table // by the hash of a key: its position
+	keys   table // of unordered chains: by the hash of a key its position
 	heads  table // by the hash of a chain's key: its number + 1
 	chains []chain
+	places int // positions of all chains
+
+	fetched uint64 // keeps what Seek reads for the sake of reading it from being optimised away
 
 	orderMu sync.Mutex // guards order; taken behind mu
 	order   []uint32   // the numbers of chains in the order of keys, as far as someone asked
 
 	bytes atomic.Int64
 }
-
-// Hash is the hash of a key that Put and Get want.
-func Hash(key []byte) uint64 { return xxhash.Sum64(key) }
 
 // State says what is known of a key.
 type State uint8
@@ -48,29 +48,65 @@ func (b *Buffer) Unlock() Mark {
 	return end
 }
 
-// Put adds a row, or the deletion of one, with the buffer locked.
-func (b *Buffer) Put(hash uint64, key, val []byte, deleted bool) {
-	at := b.mem.add(key, val, deleted)
-	pos := Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
+// Place is what [Buffer.Seek] found out about where a key belongs.
+type Place struct {
+	chain uint32 // its number + 1, 0 for one that was not there
+	hash  uint64 // of the key, when the chain was indexed
+}
+
+// Seek looks up where a key belongs, for a Put with the buffer locked. Who seeks
+// the places of many rows before the first Put lets the processor fetch the memory
+// of all of them at once, where each Put would wait for its own.
+func (b *Buffer) Seek(key []byte) Place {
+	head := chainKey(key)
+	at := Place{chain: b.findChain(xxhash.Sum64(head), head)}
+	if at.chain != 0 && b.chains[at.chain-1].unordered != End {
+		at.hash = xxhash.Sum64(key)
+		b.fetched ^= b.keys.first(at.hash)
+	}
+	return at
+}
+
+// Put adds a row, or the deletion of one, with the buffer locked. at is the place
+// that Seek gave for the key since then.
+func (b *Buffer) Put(at Place, key, val []byte, deleted bool) {
+	if at.chain == 0 {
+		at.chain = b.enter(key)
+	}
+	c := &b.chains[at.chain-1]
+	if at.hash == 0 && c.unordered != End {
+		at.hash = xxhash.Sum64(key)
+	}
+	pos := Mark(0)
+	if c.first != 0 {
+		pos = b.find(c, at.hash, key)
+	}
+	row := b.mem.add(key, val, deleted)
 	if pos != 0 {
 		before := b.mem.field(pos, offNewest)
 		if before == 0 {
 			before = uint32(pos)
 		}
-		b.mem.setField(at, offLink, before)
-		b.mem.setField(pos, offNewest, uint32(at))
+		b.mem.setField(row, offLink, before)
+		b.mem.setField(pos, offNewest, uint32(row))
 		return
 	}
-	b.keys.add(hash, uint32(at))
+	b.push(c, row, at.hash, key)
+	b.places++
+}
+
+// enter gives the number of a key's chain, counted from 1. It makes the chain if
+// no row since Seek has.
+func (b *Buffer) enter(key []byte) uint32 {
 	head := chainKey(key)
-	headHash := xxhash.Sum64(head)
-	n := b.findChain(headHash, head)
+	hash := xxhash.Sum64(head)
+	n := b.findChain(hash, head)
 	if n == 0 {
-		b.chains = append(b.chains, chain{})
+		b.chains = append(b.chains, chain{unordered: End})
 		n = uint32(len(b.chains))
-		b.heads.add(headHash, n)
+		b.heads.add(hash, n)
 	}
-	b.push(&b.chains[n-1], at, key)
+	return n
 }
 
 // findChain gives the number of a chain, counted from 1, or 0.
@@ -80,12 +116,34 @@ func (b *Buffer) findChain(hash uint64, head []byte) uint32 {
 	})
 }
 
+// find gives the position of a key in its chain, which has rows, or 0. A key
+// above all others of an ordered chain, as most new ones are, costs no look at
+// any row. hash, that of the key, matters only where the chain is indexed.
+func (b *Buffer) find(c *chain, hash uint64, key []byte) Mark {
+	if c.unordered != End {
+		return Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
+	}
+	if c.above(b, key) {
+		return 0
+	}
+	pos := b.back(c.last, func(at Mark) bool { return bytes.Compare(b.mem.key(at), key) <= 0 })
+	if pos != 0 && !bytes.Equal(b.mem.key(pos), key) {
+		return 0
+	}
+	return pos
+}
+
 // Get gives the newest version of key before limit. The value may be kept but
 // not changed.
-func (b *Buffer) Get(hash uint64, key []byte, limit Mark) ([]byte, State) {
+func (b *Buffer) Get(key []byte, limit Mark) ([]byte, State) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	pos := Mark(b.keys.find(hash, func(n uint32) bool { return bytes.Equal(b.mem.key(Mark(n)), key) }))
+	head := chainKey(key)
+	n := b.findChain(xxhash.Sum64(head), head)
+	if n == 0 {
+		return nil, Absent
+	}
+	pos := b.find(&b.chains[n-1], xxhash.Sum64(key), key)
 	if pos == 0 || pos >= limit {
 		return nil, Absent
 	}
@@ -96,9 +154,6 @@ func (b *Buffer) Get(hash uint64, key []byte, limit Mark) ([]byte, State) {
 	return val, Present
 }
 
-// chainBytes is the size of a chain.
-const chainBytes = 64
-
 // Bytes is the memory that the buffer takes.
 func (b *Buffer) Bytes() int64 { return b.bytes.Load() }
 
@@ -106,7 +161,7 @@ func (b *Buffer) Bytes() int64 { return b.bytes.Load() }
 func (b *Buffer) Keys() int {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.keys.used
+	return b.places
 }
 
 // ordered gives the chains in the order of keys. The caller holds mu.

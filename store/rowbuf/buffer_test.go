@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func put(b *rowbuf.Buffer, key string, val []byte, deleted bool) {
-	b.Put(rowbuf.Hash([]byte(key)), []byte(key), val, deleted)
+	b.Put(b.Seek([]byte(key)), []byte(key), val, deleted)
 }
 
 // chainKey makes the key of a chain by number; some chains are one short key,
@@ -100,7 +100,7 @@ func check(t *testing.T, seed uint64, rng *rand.Rand, b *rowbuf.Buffer, at rowbu
 	for range 20 {
 		next := uint64(40)
 		key := randomKey(rng, &next)
-		val, state := snap.Get(rowbuf.Hash([]byte(key)), []byte(key))
+		val, state := snap.Get([]byte(key))
 		w, has := want[key]
 		expect := rowbuf.Absent
 		if has && w == "" {
@@ -196,7 +196,7 @@ func BenchmarkPut(b *testing.B) {
 		for kind, seq := range []uint64{uint64(i), rng.Uint64()} {
 			key[rowbuf.ChainBytes-1] = byte(kind)
 			binary.BigEndian.PutUint64(key[rowbuf.ChainBytes:], seq)
-			buf.Put(rowbuf.Hash(key), key, val[:340-kind*316], false)
+			buf.Put(buf.Seek(key), key, val[:340-kind*316], false)
 		}
 		buf.Unlock()
 	}

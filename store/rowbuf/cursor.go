@@ -24,11 +24,11 @@ func (b *Buffer) At(limit Mark) Snap { return Snap{b: b, limit: limit} }
 func (s *Snap) Empty() bool { return s.b == nil || s.limit <= firstMark }
 
 // Get gives the value of key.
-func (s *Snap) Get(hash uint64, key []byte) ([]byte, State) {
+func (s *Snap) Get(key []byte) ([]byte, State) {
 	if s.Empty() {
 		return nil, Absent
 	}
-	return s.b.Get(hash, key, s.limit)
+	return s.b.Get(key, s.limit)
 }
 
 // row is one row of a scan.

@@ -3,10 +3,10 @@
 //
 // It is made for the access pattern of chat: most new keys are the next of their
 // conversation, conversations come in random order, and what is read is a single
-// key or the end of a conversation. So a row costs an entry in a hash index and a
-// link to the row before it of the same chain, and no search. A chain is all keys
-// that agree in their first [ChainBytes] bytes; the entries of a conversation are
-// one.
+// key or the end of a conversation. So a row costs a link to the row before it of
+// the same chain and no search. A chain is all keys that agree in their first
+// [ChainBytes] bytes; the entries of a conversation are one. Only the keys of chains
+// that are out of order cost an entry in a hash index besides.
 //
 // Invariants:
 //
@@ -16,7 +16,8 @@
 //	R2  The first version of a key is a position of its chain and has the links;
 //	    later versions hang behind it, newest first, and are no positions.
 //	R3  A chain is in the order of keys up to its mark "unordered"; a reader at or
-//	    before that mark searches it, one behind it sorts what it finds.
+//	    before that mark searches it, one behind it sorts what it finds. A chain
+//	    that has the mark has all its positions in the index, any other none.
 //	R4  Keys and values never change in memory and stay where they are: they may be
 //	    read without the lock and for as long as someone points to them.
 //

@@ -29,14 +29,21 @@ func (t *table) find(hash uint64, same func(n uint32) bool) uint32 {
 	}
 }
 
+// first gives the slot at which a search for hash begins.
+func (t *table) first(hash uint64) uint64 {
+	if len(t.slots) == 0 {
+		return 0
+	}
+	return t.slots[uint32(hash>>32)&uint32(len(t.slots)-1)]
+}
+
 // add puts a number in, which must not be there.
-func (t *table) add(hash uint64, n uint32) (grown int) {
+func (t *table) add(hash uint64, n uint32) {
 	if 8*(t.used+1) > 5*len(t.slots) {
-		grown = t.grow()
+		t.grow()
 	}
 	t.put(hash>>32<<32 | uint64(n))
 	t.used++
-	return grown
 }
 
 func (t *table) put(s uint64) {
@@ -48,8 +55,8 @@ func (t *table) put(s uint64) {
 	t.slots[i] = s
 }
 
-// grow doubles the table and gives the bytes that it has more.
-func (t *table) grow() int {
+// grow doubles the table.
+func (t *table) grow() {
 	old := t.slots
 	t.slots = make([]uint64, max(tableMin, 2*len(old)))
 	for _, s := range old {
@@ -57,5 +64,4 @@ func (t *table) grow() int {
 			t.put(s)
 		}
 	}
-	return 8 * (len(t.slots) - len(old))
 }
