@@ -19,12 +19,13 @@ type topic struct {
 	hub  *Hub
 	conv chat.ConvID
 
-	mu    sync.Mutex // guards what follows; no other lock is taken under it
-	tail  []tailEntry
-	bytes int
-	base  chat.Seq // the seq below the first of tail
-	last  chat.Seq // base + len(tail), or more while entries are missing
-	known bool     // base and last mean something
+	mu      sync.Mutex // guards what follows; no other lock is taken under it
+	tail    []tailEntry
+	bytes   int
+	dropped int      // bytes of entries that are not in tail any more, but in its memory
+	base    chat.Seq // the seq below the first of tail
+	last    chat.Seq // base + len(tail), or more while entries are missing
+	known   bool     // base and last mean something
 
 	watchers map[*Watch]struct{}
 	moved    []func() // the watchers' functions; replaced, never changed
@@ -75,13 +76,17 @@ func (t *topic) push(e *chat.Entry) {
 	t.last = e.Seq
 	drop := 0
 	for len(t.tail)-drop > TailEntriesMax || t.bytes > TailBytesMax && len(t.tail)-drop > 1 {
-		t.bytes -= len(t.tail[drop].json)
-		t.tail[drop] = tailEntry{}
+		n := len(t.tail[drop].json)
+		t.bytes -= n
+		t.dropped += n
 		drop++
 	}
-	if drop > 0 {
-		t.base += chat.Seq(drop)
-		t.tail = t.tail[drop:] // append moves the rest to new memory when it is full
+	t.base += chat.Seq(drop)
+	t.tail = t.tail[drop:]
+	if t.dropped > TailBytesMax/2 {
+		// The dropped ones are not cleared, since readers may be at them: with new
+		// memory they go when the last reader has gone.
+		t.tail, t.dropped = append(make([]tailEntry, 0, 2*len(t.tail)), t.tail...), 0
 	}
 }
 
@@ -105,7 +110,7 @@ func (t *topic) fill(entries []chat.Entry, head chat.Seq) (moved []func(), more 
 	}
 	if t.last < head && (len(entries) == 0 || head-t.last > TailEntriesMax) {
 		// Further behind than the tail is long: sessions read the log.
-		t.tail, t.bytes, t.base, t.last = nil, 0, head, head
+		t.tail, t.bytes, t.dropped, t.base, t.last = nil, 0, 0, head, head
 	}
 	if t.last == before {
 		return nil, false
