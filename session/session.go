@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/chatnode/chatnode/auth"
 	"github.com/chatnode/chatnode/chat"
@@ -177,10 +178,11 @@ func (s *Session) unlockAndWake() {
 	}
 }
 
-// Receive takes a text frame from the client. It blocks while the queue to the
-// client is full, so that a client that does not read is not read from either.
+// Receive takes a text frame from the client, which belongs to the session from
+// then on: nobody may write to it again. It blocks while the queue to the client
+// is full, so that a client that does not read is not read from either.
 func (s *Session) Receive(frame []byte, now time.Time) {
-	text := string(frame) // the one copy: everything decoded shares it
+	text := unsafe.String(unsafe.SliceData(frame), len(frame)) // everything decoded shares it
 	for d := wire.NewDecoder(text); d.Next(); {
 		st, allowed := s.admit(now)
 		if st >= ending {

@@ -83,7 +83,8 @@ func (l *link) sent(frame []byte) {
 	l.pump()
 }
 
-// received hands a text frame to the session.
+// received hands a text frame to the session. Each is read into memory of its
+// own, which is the session's from here on.
 func (l *link) received(frame []byte) {
 	if !utf8.Valid(frame) {
 		l.mu.Lock()
