@@ -86,24 +86,18 @@ func CheckCommand(b []byte) error {
 // KeyOf is the conversation that an encoded command is about, which decides its
 // group. Commands of the meta range and RaiseLevel have no key: "".
 func KeyOf(b []byte) (string, error) {
-	key, err := KeyIn(b)
-	return string(key), err
-}
-
-// KeyIn is [KeyOf] without a copy: the key is a part of b.
-func KeyIn(b []byte) ([]byte, error) {
 	tag, body, err := Split(b)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if tag > TagConvMax {
-		return nil, nil
+		return "", nil
 	}
 	f := fields{b: body}
 	if !f.next() || f.num != 1 || f.typ != protowire.BytesType {
-		return nil, malformed("it names no conversation")
+		return "", malformed("it names no conversation")
 	}
-	return f.val, nil
+	return string(f.val), nil
 }
 
 func decodeCreate(body []byte) (Command, error) {

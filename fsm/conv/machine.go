@@ -21,7 +21,6 @@ type Machine struct {
 	key, idVal    []byte // of the row of a client id
 	nodes         []merkle.Hash
 	scratch       leafScratch
-	ahead         ahead
 }
 
 // timeMaxMS is the last millisecond that a UUIDv7 can name, in the year 10889:
@@ -34,7 +33,6 @@ type tx struct {
 	now  int64
 	want bool // somebody waits for the results
 	salt chat.Salt
-	turn int // number of the command in its batch
 }
 
 // New makes the machine of a group. sink may be nil.
@@ -81,12 +79,8 @@ func (m *Machine) run(t tx, index uint64, payload []byte, dst []fsm.Result) ([]f
 	}
 	t.now = min(max(batch.Stamp.TimeMS, 0), timeMaxMS)
 	m.tx = t
-	m.lookAhead(batch)
-	defer func() {
-		m.tx = tx{}
-		m.ahead.forget()
-	}()
-	for ; ; m.tx.turn++ {
+	defer func() { m.tx = tx{} }()
+	for {
 		salt, cmd, ok := batch.Next()
 		if !ok {
 			return dst, nil
@@ -140,9 +134,6 @@ func (m *Machine) command(cmd []byte) (fsm.Result, error) {
 // find returns a conversation, from memory or from its rows; nil when there is
 // none. taken tells that its place is taken by another one.
 func (m *Machine) find(conv []byte) (h *hot, taken bool, err error) {
-	if h := m.ahead.at(m.tx.turn, m.hot.puts); h != nil {
-		return h, false, nil
-	}
 	if h := m.hot.get(conv); h != nil {
 		return h, false, nil
 	}
