@@ -108,7 +108,7 @@ func Default() Config {
 		NodeID:    host,
 		Listen:    Listen{Client: "127.0.0.1:7400", Peer: "127.0.0.1:7401"},
 		Storage:   Storage{Log: "segment", ReserveBytes: 512 << 20, CacheBytes: 64 << 20},
-		Raft:      Raft{ElectionTimeout: 500 * time.Millisecond},
+		Raft:      Raft{ElectionTimeout: time.Second},
 		Cluster:   Cluster{Groups: 8, Replicas: 3, JoinTimeout: time.Minute},
 		Log:       obs.LogConfig{Level: "info", Format: "text"},
 		Memory:    Memory{GCPercent: 100},

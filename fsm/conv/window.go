@@ -2,6 +2,7 @@ package conv
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/chatnode/chatnode/chat"
 )
@@ -110,9 +111,8 @@ func (w *window) find(id *chat.ClientID, sender []byte) chat.Seq {
 // findIn searches the places from lo up to hi, the newest first: what is asked
 // for, a retry or a predecessor, is mostly one of the last.
 func (w *window) findIn(lo, hi int, m uint64, id *chat.ClientID, sender []byte) chat.Seq {
-	marks := w.marks[lo:hi]
-	for i := len(marks) - 1; i >= 0; i-- {
-		if marks[i] != m {
+	for i, mark := range slices.Backward(w.marks[lo:hi]) {
+		if mark != m {
 			continue
 		}
 		if r := &w.ids[lo+i]; r.id == *id && string(r.sender) == string(sender) {

@@ -38,7 +38,7 @@ type Config struct {
 // DefaultConfig is right for a cluster in one place.
 func DefaultConfig() Config {
 	return Config{
-		Heartbeat:          500 * time.Millisecond,
+		Heartbeat:          time.Second,
 		CommitTimeout:      500 * time.Millisecond,
 		QueueCommandsMax:   8192,
 		QueueBytesMax:      4 << 20,
