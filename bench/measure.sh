@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes every figure of docs/performance.md: about twenty minutes on a quiet
+# Makes every figure of docs/performance.md: about an hour on a quiet
 # machine. Results go to the directory given (default: results) as JSON lines,
 # with one page that draws them. Comparison with peers needs their binaries:
 # JETSTREAM=… ETCD=… bench/measure.sh
@@ -22,18 +22,26 @@ for payload in 100 300 8KB 400KB; do
 	run payload throughput --outstanding 64 --payload $payload --duration 10s
 done
 run mixed throughput --outstanding 16,256 --reads 0.5 --duration 10s
-run pages throughput --outstanding 16 --reads 1 --duration 10s
+run pages throughput --outstanding 16 --reads 1 --anywhere --duration 10s
 for groups in 1 4 16 64; do
 	run groups throughput --outstanding 1024 --groups $groups --duration 10s
 done
 run latency latency --share 0.25,0.5,0.8 --duration 20s
-run failover failover --fault kill,pause,stop,transfer --repetitions 20
+run failover failover --fault kill,pause,stop,transfer --repetitions 20 --conversations 16
+run partition failover --fault partition,one-way,replace --repetitions 10 --conversations 16 # needs root
 run failover failover --fault rolling --repetitions 5
 run fanout fanout --subscribers 100,1000,10000 --duration 20s
 run connections connections --connections 1000,10000 --duration 20s
 if [ -n "${JETSTREAM:-}" ] && [ -n "${ETCD:-}" ]; then
 	go build -C bench/peers -o ../../bin/peerbench .
-	bin/chatbench compare --jetstream "$JETSTREAM" --etcd "$ETCD" --peerbench bin/peerbench --turns 5 \
-		--out "$out/compare.jsonl" >"$out/compare.txt"
+	peers="--jetstream $JETSTREAM --peerbench bin/peerbench --turns 5 --duration 3s"
+	appends=append:1,append:16,append:64,append:256,append:1024
+	bin/chatbench compare $peers --etcd "$ETCD" --conversations 1 --work $appends \
+		--out "$out/compare.jsonl" >"$out/compare-one-log.txt"
+	bin/chatbench compare $peers --streams 8 --work append:64,append:1024 \
+		--out "$out/compare.jsonl" >"$out/compare-eight-streams.txt"
+	bin/chatbench compare $peers --etcd "$ETCD" --conversations 50 --work pages:16,latency:2000 \
+		--out "$out/compare.jsonl" >"$out/compare-pages.txt"
 fi
+run growth throughput --outstanding 256,256,256,256,256,256,256,256,256,256 --reads 0.05 --duration 60s
 bin/chatbench report "$out"/*.jsonl -o "$out/report.html" --plots "$out/plots"
