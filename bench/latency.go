@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chatnode/chatnode/bench/target"
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/client"
 )
@@ -132,10 +133,15 @@ func (w LatencyLoad) point(ctx context.Context, r *Run, convs []chat.ConvID, rat
 	}
 	r.say("%s: %v warm-up, %v window", label, w.Warmup, w.Duration)
 	elections := r.elections(ctx)
-	before := r.Target.Usage()
+	before := make(chan target.Usage, 1)
 	f.begin = time.Now()
-	sent := f.send(ctx, rate, r.Seed)
-	used := r.Target.Usage().Sub(before)
+	sent := f.send(ctx, rate, r.Seed, func() {
+		go func() { before <- r.Target.Usage() }() // the schedule does not wait for it
+	})
+	var used target.Usage
+	if sent > 0 {
+		used = r.Target.Usage().Sub(<-before)
+	}
 	f.settle(ctx, sent)
 	res := r.result(ctx, "latency", label, map[string]any{
 		"rate": rate, "share": share, "connections": len(f.senders), "conversations": len(convs), "payload_bytes": w.Bytes,
@@ -209,8 +215,9 @@ func (w LatencyLoad) open(ctx context.Context, r *Run, convs []chat.ConvID) (*fl
 	return f, nil
 }
 
-// send follows the schedule and gives the number of messages of the window.
-func (f *flight) send(ctx context.Context, rate float64, seed uint64) (sent int64) {
+// send follows the schedule and gives the number of messages of the window, whose
+// begin it tells.
+func (f *flight) send(ctx context.Context, rate float64, seed uint64, opens func()) (sent int64) {
 	rnd := rand.New(rand.NewPCG(seed, 4))
 	for i := 0; ; i++ {
 		due := time.Duration(float64(i) / rate * float64(time.Second))
@@ -222,6 +229,9 @@ func (f *flight) send(ctx context.Context, rate float64, seed uint64) (sent int6
 		}
 		k := rnd.IntN(len(f.convs))
 		if due >= f.from {
+			if sent == 0 {
+				opens()
+			}
 			sent++
 		}
 		f.one(ctx, k, due)
