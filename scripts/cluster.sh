@@ -32,9 +32,25 @@ alive() { # PID: runs, and is no zombie that nobody has waited for
 	kill -0 "$1" 2>/dev/null && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
-running() { # NODE
-	local file=$dir/$1/run.json
-	[[ -e $file ]] && alive "$(field "$file" pid)"
+commandline() { # PID
+	tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" || true
+}
+
+running() { # NODE: its pid may belong to somebody else by now
+	local file=$dir/$1/run.json pid
+	[[ -e $file ]] || return
+	pid=$(field "$file" pid)
+	alive "$pid" && [[ "$(commandline "$pid")" == *"--data-dir $dir/$1 "* ]]
+}
+
+# A process that was killed may still wait for the disk, with its lock and ports.
+let_go() { # NODE
+	local file=$dir/$1/run.json pid limit=$((SECONDS + ${WAIT:-60}))
+	[[ -e $file ]] || return 0
+	pid=$(field "$file" pid)
+	while alive "$pid" && [[ -z "$(commandline "$pid")" ]] && ((SECONDS <= limit)); do
+		sleep 0.05
+	done
 }
 
 # The ports of a node are chosen once and kept, since the others know them.
@@ -84,16 +100,15 @@ healthy() { # asked every node
 	done
 }
 
-up() {
-	[[ -e $dir/auth.secret ]] || (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$dir/auth.secret")
-	[[ -e $dir/join.token ]] || (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/join.token")
-	local started=() first_peer="" i client peer debug how
+start_those_that_do_not_run() {
+	local started=() first_peer="" i client peer debug how one
 	for ((i = 1; i <= nodes; i++)); do
 		read -r client peer debug < <(ports "$i")
 		[[ -n $first_peer ]] || first_peer=127.0.0.1:$peer
 		if running "n$i"; then
 			continue
 		fi
+		let_go "n$i"
 		how=(start --bootstrap --groups "${GROUPS_N:-8}")
 		if ((i > 1)); then
 			how=(join --peer "$first_peer")
@@ -114,11 +129,16 @@ up() {
 			wait_ready "n$i" $!
 		fi
 	done
-	local one
 	for one in "${started[@]}"; do
-		wait_ready ${one% *} ${one#* }
+		wait_ready "${one% *}" "${one#* }"
 	done
-	local limit=$((SECONDS + ${WAIT:-60}))
+}
+
+up() {
+	[[ -e $dir/auth.secret ]] || (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$dir/auth.secret")
+	[[ -e $dir/join.token ]] || (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$dir/join.token")
+	start_those_that_do_not_run
+	local limit=$((SECONDS + ${WAIT:-60})) i
 	until healthy; do
 		if ((SECONDS > limit)); then
 			echo "the cluster is not healthy:" >&2
@@ -126,6 +146,7 @@ up() {
 			exit 1
 		fi
 		sleep 0.2
+		start_those_that_do_not_run # one that was killed may have looked alive
 	done
 	for ((i = 1; i <= nodes; i++)); do
 		echo "n$i  $(field "$dir/n$i/run.json" url)  peer $(field "$dir/n$i/run.json" peer)  pid $(field "$dir/n$i/run.json" pid)"
@@ -134,16 +155,16 @@ up() {
 }
 
 stop() {
-	local file pids=()
+	local file node pid pids=()
 	for file in "$dir"/*/run.json; do
 		[[ -e $file ]] || continue
-		local pid
-		pid=$(field "$file" pid)
-		if kill -TERM "$pid" 2>/dev/null; then
+		node=$(basename "$(dirname "$file")")
+		pid=$(field "$file" pid) # a node takes the file away when it ends
+		if running "$node" && kill -TERM "$pid"; then
 			pids+=("$pid")
 		fi
 	done
-	local pid limit=$((SECONDS + ${WAIT:-60}))
+	local limit=$((SECONDS + ${WAIT:-60}))
 	for pid in "${pids[@]}"; do
 		while alive "$pid"; do
 			if ((SECONDS > limit)); then
