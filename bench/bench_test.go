@@ -83,6 +83,27 @@ func FuzzReadResults(f *testing.F) {
 }
 
 // The defaults are valid; what is not is told in full.
+// TestPreloadIsBounded: pages need messages, and nobody asked for a full disk.
+func TestPreloadIsBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		bytes   int
+		preload int
+		bad     bool
+	}{
+		{"usual", 256, 100, false},
+		{"less than a page", 256, 49, true},
+		{"too much", 400_000, 100, true},
+		{"absurd", 256, 1 << 60, true},
+	} {
+		w := bench.DefaultThroughput()
+		w.Reads, w.Bytes, w.Preload = 0.5, tt.bytes, tt.preload
+		if err := w.Validate(); (err != nil) != tt.bad || tt.bad && !strings.Contains(err.Error(), "preload: ") {
+			t.Errorf("%s: Validate = %v; want a fault: %v", tt.name, err, tt.bad)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for name, err := range map[string]error{
 		"throughput": bench.DefaultThroughput().Validate(), "latency": bench.DefaultLatency().Validate(),

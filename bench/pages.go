@@ -12,6 +12,9 @@ import (
 	"github.com/chatnode/chatnode/wire"
 )
 
+// preloadBytesMax bounds what is written before pages are read.
+const preloadBytesMax = 4 << 30
+
 // errShortPage is counted for a page with fewer entries than were there: its
 // speed would say nothing.
 var errShortPage = chat.E("page", chat.Internal, "a page has fewer entries than the conversation holds", nil)

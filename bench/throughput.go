@@ -67,6 +67,9 @@ func (w Throughput) Validate() error {
 	if w.Reads > 0 && (w.PageLimit < 1 || w.Preload < w.PageLimit) {
 		fault("preload: %d messages do not fill a page of %d", w.Preload, w.PageLimit)
 	}
+	if w.Reads > 0 && float64(w.Preload)*float64(w.Conversations)*float64(textBytes(w.Bytes)) > preloadBytesMax {
+		fault("preload: %d messages of %d bytes in each of %d conversations are more than %d GiB; take fewer", w.Preload, textBytes(w.Bytes), w.Conversations, preloadBytesMax>>30)
+	}
 	if w.Duration <= 0 || w.Warmup < 0 {
 		fault("duration: %v and warm-up %v must be positive", w.Duration, w.Warmup)
 	}

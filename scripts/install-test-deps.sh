@@ -28,6 +28,7 @@ need chromium chromium
 need nft nftables
 need iptables iptables
 need ip iproute2
+need unshare util-linux
 need node nodejs
 need npm npm
 need mkfs.ext4 e2fsprogs

@@ -192,8 +192,7 @@ func (j *jetstream) pipeline(ctx context.Context, x js.JetStream, window int, bo
 }
 
 // page reads messages from a sequence number on by a direct get in batch: from
-// any replica, without a consumer, which is the fastest that JetStream has. It may be
-// stale.
+// any replica and without a consumer, which costs more. It may be stale.
 func (j *jetstream) page(ctx context.Context, worker int, pos uint64) (int, error) {
 	c := j.conns[worker%natsConns]
 	inbox := c.NewInbox()
