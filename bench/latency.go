@@ -23,7 +23,7 @@ type LatencyLoad struct {
 	Rates         []float64 // messages per second
 	Shares        []float64 // or shares of Max
 	Max           float64   // messages per second; 0 to measure it first
-	Connections   int       // that send; 0 for two per node
+	Connections   int       // that send; 0 for two per node, or more where few conversations need them
 	Conversations int
 	Bytes         int
 	Warmup        time.Duration
@@ -108,10 +108,24 @@ func (w LatencyLoad) Run(ctx context.Context, r *Run) error {
 	return nil
 }
 
+// connections says how many send: a node takes a number of messages in flight
+// from one device to one conversation, and few conversations need more devices.
+func (w LatencyLoad) connections(nodes int) int {
+	if w.Connections > 0 {
+		return w.Connections
+	}
+	const perConv = latencyInFlight / chat.UnackedPerConvMax
+	return max(2*nodes, (perConv+w.Conversations-1)/w.Conversations)
+}
+
+// latencyInFlight is how many messages the connections can have in flight.
+const latencyInFlight = 1024
+
 // flight is the load of one rate.
 type flight struct {
 	w       LatencyLoad
 	convs   []chat.ConvID
+	nodes   int
 	senders []*client.Client
 	readers []*client.Client
 	filler  string
@@ -173,12 +187,9 @@ func (w LatencyLoad) point(ctx context.Context, r *Run, convs []chat.ConvID, rat
 
 // open connects senders and, on other nodes, readers of every conversation.
 func (w LatencyLoad) open(ctx context.Context, r *Run, convs []chat.ConvID) (*flight, error) {
-	n := w.Connections
-	if n == 0 {
-		n = 2 * len(r.Target.Nodes)
-	}
+	n := w.connections(len(r.Target.Nodes))
 	f := &flight{
-		w: w, convs: convs, filler: texts(rand.New(rand.NewPCG(r.Seed, 3)), w.Bytes)[0],
+		w: w, convs: convs, nodes: len(r.Target.Nodes), filler: texts(rand.New(rand.NewPCG(r.Seed, 3)), w.Bytes)[0],
 		from: w.Warmup, to: w.Warmup + w.Duration, errors: make(map[string]int64),
 	}
 	var err error
@@ -196,7 +207,7 @@ func (w LatencyLoad) open(ctx context.Context, r *Run, convs []chat.ConvID) (*fl
 	}
 	var subs []*client.Subscription
 	for i, conv := range convs {
-		k := (i + 1) % n // sent by i, so another node where there is one
+		k := f.reader(i)
 		s, err := f.readers[k].SubscribeFunc(conv, 0, func(entries []chat.Entry) { f.deliver(k, entries) })
 		if err != nil {
 			closeAll(f.senders)
@@ -234,21 +245,39 @@ func (f *flight) send(ctx context.Context, rate float64, seed uint64, opens func
 			}
 			sent++
 		}
-		f.one(ctx, k, due)
+		f.one(ctx, f.sender(rnd, k), k, due)
 	}
 }
 
-// one sends a message whose text begins with its scheduled time.
-func (f *flight) one(ctx context.Context, k int, due time.Duration) {
+// sender draws a connection for a message to conversation k: its own, or, with
+// fewer conversations than connections, any on another node than its reader.
+func (f *flight) sender(rnd *rand.Rand, k int) int {
+	n := len(f.senders)
+	if len(f.convs) >= n || f.nodes < 2 {
+		return k % n
+	}
+	for {
+		if i := rnd.IntN(n); i%f.nodes != f.reader(k)%f.nodes {
+			return i
+		}
+	}
+}
+
+// reader is the connection that awaits the messages of conversation k: not on the
+// node of connection k, where there is another.
+func (f *flight) reader(k int) int { return (k + 1) % len(f.readers) }
+
+// one sends a message to conversation k whose text begins with its scheduled time.
+func (f *flight) one(ctx context.Context, sender, k int, due time.Duration) {
 	var text strings.Builder
 	text.Grow(f.w.Bytes)
 	stamp := strconv.FormatInt(int64(due), 10)
 	text.WriteString(stamp)
 	text.WriteByte('|')
 	text.WriteString(f.filler[text.Len():])
-	h := f.acks[k%len(f.senders)]
+	h := f.acks[sender]
 	f.out.Add(1)
-	err := f.senders[k%len(f.senders)].SendAsync(ctx, client.Message{Conv: f.convs[k], Text: text.String()}, func(_ chat.Ack, err error) {
+	err := f.senders[sender].SendAsync(ctx, client.Message{Conv: f.convs[k], Text: text.String()}, func(_ chat.Ack, err error) {
 		defer f.out.Done()
 		if err != nil {
 			f.fault(err)

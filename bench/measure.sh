@@ -38,10 +38,15 @@ if [ -n "${JETSTREAM:-}" ] && [ -n "${ETCD:-}" ]; then
 	appends=append:1,append:16,append:64,append:256,append:1024
 	bin/chatbench compare $peers --etcd "$ETCD" --conversations 1 --work $appends \
 		--out "$out/compare.jsonl" >"$out/compare-one-log.txt"
-	bin/chatbench compare $peers --streams 8 --work append:64,append:1024 \
+	bin/chatbench compare $peers --etcd "$ETCD" --conversations 1 --work latency:25%,latency:50%,latency:80% \
+		--out "$out/compare.jsonl" >"$out/compare-latency.txt"
+	bin/chatbench compare $peers --streams 8 --work append:64,append:256,append:1024 \
 		--out "$out/compare.jsonl" >"$out/compare-eight-streams.txt"
 	bin/chatbench compare $peers --etcd "$ETCD" --conversations 50 --work pages:16,latency:2000 \
 		--out "$out/compare.jsonl" >"$out/compare-pages.txt"
 fi
-run growth throughput --outstanding 256,256,256,256,256,256,256,256,256,256 --reads 0.05 --duration 60s
+# Ten minutes of both processors full, and a history of 10 GB on each node: a
+# light load and a full one in turns, while it grows.
+run saturation throughput --outstanding 1024,1024,1024,1024,1024,1024,1024,1024,1024,1024 --duration 60s
+run growth throughput --outstanding 16,256,16,256,16,256,16,256,16,256,16,256,16,256,16,256,16 --payload 2KB --reads 0.02 --duration 45s
 bin/chatbench report "$out"/*.jsonl -o "$out/report.html" --plots "$out/plots"

@@ -19,6 +19,10 @@ func TestParseWork(t *testing.T) {
 	}{
 		{in: "append:64", want: Work{Kind: "append", Outstanding: 64}},
 		{in: "latency:2000", want: Work{Kind: "latency", Rate: 2000}},
+		{in: "latency:50%", want: Work{Kind: "latency", Share: 50}},
+		{in: "latency:0%", bad: true},
+		{in: "latency:101%", bad: true},
+		{in: "append:50%", bad: true},
 		{in: "failover", want: Work{Kind: "failover"}},
 		{in: "append", bad: true},
 		{in: "append:0", bad: true},
@@ -43,6 +47,13 @@ func TestOwnLatencyIsOnePoint(t *testing.T) {
 	}
 	if len(load.Rates) != 1 || load.Rates[0] != 2000 || len(load.Shares) != 0 {
 		t.Errorf("rates %v and shares %v; want 2000 alone", load.Rates, load.Shares)
+	}
+	load = Config{Bytes: 256, Conversations: 8, Duration: time.Second}.latency(Work{Kind: "latency", Share: 80})
+	if err := load.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if len(load.Rates) != 0 || len(load.Shares) != 1 || load.Shares[0] != 0.8 {
+		t.Errorf("rates %v and shares %v; want a share of 0.8 alone", load.Rates, load.Shares)
 	}
 }
 

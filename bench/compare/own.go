@@ -56,10 +56,14 @@ func (c Config) work(ctx context.Context, w Work, run *bench.Run) error {
 	return fmt.Errorf("work %q is unknown", w.Kind)
 }
 
-// latency is one point, at the rate at which the peers are measured.
+// latency is one point: at the rate at which the peers are measured, or, as they,
+// at a share of the own maximum.
 func (c Config) latency(w Work) bench.LatencyLoad {
 	load := bench.DefaultLatency()
 	load.Rates, load.Shares = []float64{float64(w.Rate)}, nil
+	if w.Share > 0 {
+		load.Rates, load.Shares = nil, []float64{float64(w.Share) / 100}
+	}
 	load.Bytes, load.Conversations, load.Duration = c.Bytes, c.Conversations, c.Duration
 	return load
 }

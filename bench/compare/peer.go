@@ -53,6 +53,9 @@ func (c Config) peer(name string, args ...string) system {
 		if w.Rate > 0 {
 			args = append(args, "--rate="+strconv.Itoa(w.Rate))
 		}
+		if w.Share > 0 {
+			args = append(args, "--share="+strconv.Itoa(w.Share))
+		}
 		cmd := exec.CommandContext(ctx, c.PeerBench, args...)
 		cmd.WaitDelay = 10 * time.Second
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its servers itself

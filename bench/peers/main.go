@@ -22,6 +22,7 @@ type options struct {
 	Work        string        // append, pages, latency or failover
 	Outstanding int           // closed loop: operations in flight
 	Rate        int           // open loop: operations per second
+	Share       int           // open loop: or percent of the maximum, which is measured first
 	Bytes       int           // of one message
 	Duration    time.Duration // of the measured part
 	Preload     int           // messages there before pages are read
@@ -70,6 +71,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.Work, "work", "append", "append, pages, latency or failover")
 	f.IntVar(&o.Outstanding, "outstanding", 64, "operations in flight (closed loop)")
 	f.IntVar(&o.Rate, "rate", 1000, "operations per second (work latency)")
+	f.IntVar(&o.Share, "share", 0, "percent of the maximum instead of --rate (work latency)")
 	f.IntVar(&o.Bytes, "bytes", 256, "bytes of one message")
 	f.DurationVar(&o.Duration, "duration", 5*time.Second, "of the measured part")
 	f.IntVar(&o.Preload, "preload", 20_000, "messages there before pages are read")
@@ -108,6 +110,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if o.Duration <= 0 || o.Duration > durationMax {
 		fault("--duration %v: want up to %v", o.Duration, durationMax)
+	}
+	if o.Share < 0 || o.Share > 100 {
+		fault("--share %d: want up to 100", o.Share)
 	}
 	if o.Rate < 1 || o.Preload < 50 || o.Rounds < 1 || o.Rounds > 100 {
 		fault("--rate and --rounds (at most 100) must be 1 or more, --preload 50 or more")

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -216,53 +217,92 @@ func (r *runner) pages(ctx context.Context) error {
 	return nil
 }
 
+// rate is what the open loop shall do. A share is of what a closed loop of
+// loadOutstanding does right before.
+func (r *runner) rate(ctx context.Context) (int, error) {
+	if r.o.Share == 0 {
+		return r.o.Rate, nil
+	}
+	o := r.o
+	r.o.Outstanding = loadOutstanding
+	err := r.closedLoop(ctx)
+	most := r.res.Rate
+	r.o = o
+	*r.res = Result{System: r.res.System, Work: r.res.Work, Sync: r.res.Sync, Bytes: r.res.Bytes}
+	return max(1, int(most*float64(o.Share)/100)), err
+}
+
+const loadOutstanding = 1024
+
 // openLoop sends at scheduled times and counts from these, so that a stall of
 // the server counts for all that should have been sent meanwhile (Tene,
 // "coordinated omission").
 func (r *runner) openLoop(ctx context.Context) error {
-	r.res.TargetRate = r.o.Rate
-	base := time.Now()
+	rate, err := r.rate(ctx)
+	if err != nil {
+		return err
+	}
+	r.res.TargetRate = rate
 	var mu sync.Mutex
 	ack, e2e := newHistogram(), newHistogram()
+	base := time.Now()
+	var from atomic.Int64 // after base; a message that was due before is no part of the window
+	from.Store(math.MaxInt64)
 	wctx, stopWatch := context.WithCancel(ctx)
 	defer stopWatch()
 	if err := r.s.watch(wctx, func(b []byte) {
-		if len(b) >= 8 {
-			mu.Lock()
-			e2e.record(time.Since(base) - time.Duration(binary.BigEndian.Uint64(b)))
-			mu.Unlock()
+		if len(b) < 8 {
+			return
 		}
+		due, now := int64(binary.BigEndian.Uint64(b)), time.Since(base)
+		if due < from.Load() || due > int64(now) { // of the warm-up, or of a closed loop before
+			return
+		}
+		mu.Lock()
+		e2e.record(now - time.Duration(due))
+		mu.Unlock()
 	}); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
 	var ops, failed atomic.Int64
 	slots := make(chan struct{}, outstandingMax)
-	m := r.begin()
-	every := time.Second / time.Duration(r.o.Rate)
-	total := int(r.o.Duration / every)
-	for i := range total {
-		due := time.Duration(i) * every
-		if err := waitUntil(ctx, m.at.Add(due)); err != nil {
+	first := time.Since(base)
+	window := first + warmUp
+	from.Store(int64(window))
+	var m meter
+	every := time.Second / time.Duration(rate)
+	for due := first; due < window+r.o.Duration; due += every {
+		if err := waitUntil(ctx, base.Add(due)); err != nil {
 			break
+		}
+		counts := due >= window
+		if counts && m.r == nil {
+			m = r.begin()
 		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			body := r.body()
-			binary.BigEndian.PutUint64(body, uint64(m.at.Add(due).Sub(base)))
-			if err := r.s.append(ctx, body); err != nil {
+			binary.BigEndian.PutUint64(body, uint64(due))
+			err := r.s.append(ctx, body)
+			took := time.Since(base) - due
+			switch {
+			case !counts:
+			case err != nil:
 				failed.Add(1)
-				return
+			default:
+				ops.Add(1)
+				mu.Lock()
+				ack.record(took)
+				mu.Unlock()
 			}
-			ops.Add(1)
-			took := time.Since(m.at) - due
-			mu.Lock()
-			ack.record(took)
-			mu.Unlock()
 		})
 	}
 	wg.Wait()
+	if m.r == nil {
+		return ctx.Err()
+	}
 	m.end(ops.Load())
 	_ = wait(ctx, 300*time.Millisecond) // the last deliveries
 	mu.Lock()

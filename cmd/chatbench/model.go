@@ -99,8 +99,9 @@ func (a *app) compareCommand() *cobra.Command {
 		Long: `compare starts three processes of each system for each piece of work, in turns, and prints ratios
 first. Name the servers' binaries by --jetstream and --etcd; the driver for them is built by
 go build -C bench/peers -o ../../bin/peerbench . and named by --peerbench. Every measurement goes
-to --out as a JSON line. A work is append:N or pages:N (N outstanding), latency:R (R per second)
-or failover.`,
+to --out as a JSON line. A work is append:N or pages:N (N outstanding), latency:R (R per second),
+latency:P% (percent of the most that the system itself did right before, at 1,024 outstanding) or
+failover.`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
