@@ -61,6 +61,7 @@ type Resources struct {
 	DiskBytesPerOp   float64 `json:"disk_bytes_per_op"`
 	NodeRSSBytes     int64   `json:"node_rss_bytes"` // of all nodes together, at the end
 	StoredBytesPerOp float64 `json:"stored_bytes_per_op,omitempty"`
+	StolenShare      float64 `json:"stolen_share"` // of all processors, taken by the host of a virtual machine
 }
 
 // Sample is one step of a series.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -80,6 +81,9 @@ func (res *Result) use(u target.Usage) {
 		NodeCPUSeconds: u.CPU.Seconds(), LoadCPUSeconds: u.OwnCPU.Seconds(),
 		DiskBytes: u.DiskBytes, NodeRSSBytes: u.RSS,
 	}
+	if res.Seconds > 0 {
+		res.Resources.StolenShare = u.Stolen.Seconds() / res.Seconds / float64(runtime.NumCPU())
+	}
 	if res.Count > 0 {
 		n := float64(res.Count)
 		res.Resources.NodeCPUPerOpUS = u.CPU.Seconds() * 1e6 / n
@@ -149,8 +153,17 @@ func (r *Run) conversations(ctx context.Context, c *client.Client, n int) ([]cha
 	return ids, nil
 }
 
-// textsKept is how many texts of one size a run draws its messages from.
-const textsKept = 32
+// A run draws its messages from as many texts as textsBytes hold, within
+// textsMin and textsMax: with few of them a store that compresses would find the
+// same ones in every block, and its size on disk would say nothing.
+const (
+	textsBytes = 8 << 20
+	textsMin   = 32
+	textsMax   = 8192
+)
+
+// textsKept is the number of texts of n bytes.
+func textsKept(n int) int { return min(max(textsBytes/n, textsMin), textsMax) }
 
 // textBytes is how many bytes a message of about n bytes has: at most as many as
 // the limit of characters allows.
@@ -162,7 +175,7 @@ func texts(rnd *rand.Rand, n int) []string {
 	const letters = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789"
 	n = textBytes(n)
 	wide := max(0, (n-chat.TextRunesMax+2)/3)
-	all := make([]string, textsKept)
+	all := make([]string, textsKept(n))
 	for i := range all {
 		var b strings.Builder
 		b.Grow(n)

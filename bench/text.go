@@ -26,6 +26,9 @@ func (t *Text) Add(r Result) error {
 	if u.NodeCPUSeconds > 0 {
 		fmt.Fprintf(&b, "; per operation %.1f us CPU of nodes, %.1f of load, %.0f B to disk", u.NodeCPUPerOpUS, u.LoadCPUPerOpUS, u.DiskBytesPerOp)
 	}
+	if u.StolenShare >= 0.005 {
+		fmt.Fprintf(&b, "; the host took %.0f %% of the processors", 100*u.StolenShare)
+	}
 	b.WriteByte('\n')
 	for _, name := range slices.Sorted(maps.Keys(r.Latency)) {
 		l := r.Latency[name]

@@ -46,6 +46,18 @@ func TestParseDisk(t *testing.T) {
 	}
 }
 
+func TestParseStolen(t *testing.T) {
+	const line = "cpu  1728776 227388 675705 3568131 104221 0 107233 331070 0 0"
+	if got, want := parseStolen([]byte(line+"\ncpu0 1 2 3 4 5 6 7 8 9 10\n")), 3_310_700*time.Millisecond; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, bad := range []string{"", "cpu", "cpu0 1 2 3 4 5 6 7 8", strings.Replace(line, "331070", "x", 1)} {
+		if got := parseStolen([]byte(bad)); got != 0 {
+			t.Errorf("%q gives %v", bad, got)
+		}
+	}
+}
+
 func TestMint(t *testing.T) {
 	token, err := mint([]byte("0123456789abcdef0123456789abcdef"), "ann", "admin", time.Unix(1_760_000_000, 0))
 	if err != nil {

@@ -20,6 +20,7 @@ type Usage struct {
 	RSS       int64         // of the nodes, at the moment
 	DiskBytes int64         // written to the device below the data, by anyone
 	Stored    int64         // allocated in the nodes' directories, at the moment
+	Stolen    time.Duration // of the processors, by the host of a virtual machine
 }
 
 // userHZ is the unit of /proc/PID/stat on every Linux port that Go runs on.
@@ -38,6 +39,9 @@ func (t *Target) Usage() Usage {
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &self) == nil {
 		u.OwnCPU = time.Duration(self.Utime.Nano() + self.Stime.Nano())
 	}
+	if b, err := os.ReadFile("/proc/stat"); err == nil {
+		u.Stolen = parseStolen(b)
+	}
 	if t.Dir != "" {
 		u.DiskBytes = deviceWritten(t.Dir)
 		u.Stored = allocated(t.Dir)
@@ -52,6 +56,7 @@ func (u Usage) Sub(earlier Usage) Usage {
 	u.OwnCPU -= earlier.OwnCPU
 	u.DiskBytes -= earlier.DiskBytes
 	u.Stored -= earlier.Stored
+	u.Stolen -= earlier.Stolen
 	return u
 }
 
@@ -103,6 +108,21 @@ func parseStat(b []byte) (cpu time.Duration, rss int64) {
 		return cpu, 0
 	}
 	return cpu, pages * int64(os.Getpagesize())
+}
+
+// parseStolen reads the eighth number of the first line of /proc/stat: ticks in
+// which a processor had work and the host ran something else on it.
+func parseStolen(b []byte) time.Duration {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	f := bytes.Fields(line)
+	if len(f) < 9 || string(f[0]) != "cpu" {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(f[8]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second / userHZ
 }
 
 const sectorBytes = 512 // of /proc/diskstats, whatever the device has
