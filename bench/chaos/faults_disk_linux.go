@@ -120,8 +120,11 @@ func fsyncFails(x *env) error {
 	return x.fatal(&faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Skip: int64(x.rnd.IntN(50)), Times: 1, Errno: syscall.EIO}, "an fsync fails")
 }
 
+// tornWrite fails two writes: the kernel passes a large write on in pieces, and
+// where a later piece fails the process learns of a short write only. It tries the
+// rest again, and would get through.
 func tornWrite(x *env) error {
-	return x.fatal(&faultfs.Rule{Op: faultfs.Write, Glob: "*", Skip: int64(x.rnd.IntN(50)), Times: 1, Errno: syscall.EIO, Short: 1 + x.rnd.IntN(200)}, "a write is torn")
+	return x.fatal(&faultfs.Rule{Op: faultfs.Write, Glob: "*", Skip: int64(x.rnd.IntN(50)), Times: 2, Errno: syscall.EIO, Short: 1 + x.rnd.IntN(200)}, "a write is torn")
 }
 
 func noSpace(x *env) error {

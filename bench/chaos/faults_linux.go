@@ -7,6 +7,7 @@ type needs struct {
 	disks   bool // an ext4 disk for each node
 	files   bool // a failing file system for each node
 	clock   bool
+	whole   bool // all other nodes keep their data: two that lose theirs are a lost majority
 }
 
 // Fault is one kind of trouble.
@@ -38,6 +39,7 @@ func find(name string) (Fault, bool) {
 // Faults is the table of all kinds of trouble.
 func Faults() []Fault {
 	network, delays, disks, files := needs{network: true}, needs{network: true, delays: true}, needs{disks: true}, needs{files: true}
+	whole := needs{whole: true}
 	return []Fault{
 		{"kill", "SIGKILL of one node, back after up to 3 s", needs{}, kill},
 		{"kill-leader", "SIGKILL of a group's leader", needs{}, killLeader},
@@ -48,9 +50,9 @@ func Faults() []Fault {
 		{"pause-leader", "SIGSTOP of a group's leader", needs{}, pauseLeader},
 		{"transfer", "leaderships are moved about", needs{}, transfer},
 		{"membership", "a fourth node joins under load and is removed again", needs{}, membership},
-		{"wipe", "a node loses its directory, must not come back as itself, is replaced", needs{}, wipe},
-		{"corrupt", "bits flip in the files of a stopped node", needs{}, corrupt},
-		{"rollback", "a node's log is an old copy of itself", needs{}, rollback},
+		{"wipe", "a node loses its directory, must not come back as itself, is replaced", whole, wipe},
+		{"corrupt", "bits flip in the files of a stopped node", whole, corrupt},
+		{"rollback", "a node's log is an old copy of itself", whole, rollback},
 		{"clock", "one node's wall clock jumps by an hour", needs{clock: true}, jump},
 		{"isolate", "one node hears and reaches no other node and no client", network, isolate},
 		{"isolate-leader", "the same with a group's leader", network, isolateLeader},

@@ -29,14 +29,27 @@ func newSchedule(cfg Config) *schedule {
 	return &schedule{rnd: rand.New(rand.NewPCG(cfg.Seed, 3)), cfg: cfg}
 }
 
-func (s *schedule) draw() string {
+// draw takes the next fault that may go on beside the others; ok is false when
+// none of the round may.
+func (s *schedule) draw(others []string) (name string, ok bool) {
 	if len(s.left) == 0 {
 		s.left = slices.Clone(s.cfg.Faults)
 		s.rnd.Shuffle(len(s.left), func(i, j int) { s.left[i], s.left[j] = s.left[j], s.left[i] })
 	}
-	name := s.left[0]
-	s.left = s.left[1:]
-	return name
+	for i, name := range s.left {
+		if !slices.ContainsFunc(others, func(o string) bool { return clash(name, o) }) {
+			s.left = slices.Delete(s.left, i, i+1)
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// clash reports whether two faults at once are more than three replicas can bear.
+func clash(a, b string) bool {
+	one, _ := find(a)
+	other, _ := find(b)
+	return one.needs.whole && other.needs.whole
 }
 
 func (s *schedule) next() step {
@@ -46,8 +59,10 @@ func (s *schedule) next() step {
 		n = 2
 	}
 	for range n {
-		st.faults = append(st.faults, s.draw())
-		st.seeds = append(st.seeds, s.rnd.Uint64())
+		if name, ok := s.draw(st.faults); ok {
+			st.faults = append(st.faults, name)
+			st.seeds = append(st.seeds, s.rnd.Uint64())
+		}
 	}
 	return st
 }
