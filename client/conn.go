@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/wire"
 )
 
@@ -23,7 +24,7 @@ type conn struct {
 
 	once     sync.Once
 	err      error        // why it broke; read after dead
-	lastRead atomic.Int64 // Unix nanoseconds
+	lastRead atomic.Int64 // as mono.Now
 
 	// Under the client's lock.
 	pend    []byte // an array of objects that waits for the writer
@@ -109,9 +110,9 @@ func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
 		return nil, err
 	}
 	ws.SetReadLimit(c.cfg.ReadBytesMax)
-	cn.lastRead.Store(time.Now().UnixNano())
+	cn.lastRead.Store(mono.Now())
 	ws.SetPingHandler(func(data string) error {
-		cn.lastRead.Store(time.Now().UnixNano())
+		cn.lastRead.Store(mono.Now())
 		err := ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeTimeout))
 		if errors.Is(err, websocket.ErrCloseSent) {
 			return nil
@@ -243,7 +244,7 @@ func (c *Client) detach(cn *conn) {
 // checkAlive asks a silent node for a sign of life and gives up one that does
 // not answer.
 func (c *Client) checkAlive(cn *conn) {
-	idle := time.Duration(time.Now().UnixNano() - cn.lastRead.Load())
+	idle := mono.Since(cn.lastRead.Load())
 	if idle >= c.cfg.PingInterval+c.cfg.PongTimeout {
 		cn.kill(chat.E("client", chat.Unavailable, "the node is silent", nil))
 		return
@@ -325,7 +326,7 @@ func (c *Client) readFrame(cn *conn) error {
 	if cap(buf) > frameKeepMax {
 		cn.frame = nil
 	}
-	cn.lastRead.Store(time.Now().UnixNano())
+	cn.lastRead.Store(mono.Now())
 	return c.handle(cn, string(buf)) // a copy: entries point into it
 }
 

@@ -67,6 +67,28 @@ func TestNobodySleeps(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsByTheWallClock: a clock that is set jumps, and a moment that is
+// kept as its number is then hours away. Durations come from internal/mono or
+// from time.Time; what entries carry for people is exempt.
+func TestNobodyWaitsByTheWallClock(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "UnixNano" && sel.Sel.Name != "UnixMicro" {
+				return true
+			}
+			if of, ok := sel.X.(*ast.SelectorExpr); ok && of.Sel.Name == "AppendedAt" {
+				return true
+			}
+			t.Errorf("%s:%d takes a number from the wall clock: use internal/mono", s.path, s.line(n.Pos()))
+			return true
+		})
+	}
+}
+
 func TestNobodyExitsFromBelow(t *testing.T) {
 	for _, s := range sources(t) {
 		if s.test {

@@ -32,7 +32,7 @@ var rows = []row{
 	{path: "session", rank: 31},
 	{path: "fanout", rank: 30},
 	{path: "shard/router", rank: 30},
-	{path: "client", rank: 40, only: []string{"wire", "chat", "merkle"}},
+	{path: "client", rank: 40, only: []string{"wire", "chat", "merkle", "internal/mono"}},
 	{path: "api", rank: 40},
 	{path: "ws", rank: 40},
 	{path: "node/peer", rank: 40},

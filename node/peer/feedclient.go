@@ -11,6 +11,7 @@ import (
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fanout"
 	"github.com/chatnode/chatnode/fsm/conv"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 )
 
@@ -160,9 +161,9 @@ func (f *feedLink) tick(cfg *Config, now time.Time, nth uint64) {
 		return
 	}
 	if nth%idlePings(len(f.subs) > 0) == 0 && f.out.put(kindPing, 0, nil, nil) {
-		f.pinged.CompareAndSwap(0, now.UnixNano())
+		f.pinged.CompareAndSwap(0, mono.Of(now))
 	}
-	if first := f.pinged.Load(); first != 0 && now.UnixNano()-first > int64(cfg.BreakAfter) {
+	if first := f.pinged.Load(); first != 0 && mono.Of(now)-first > int64(cfg.BreakAfter) {
 		f.cancel()
 		f.wire.snap()
 	}

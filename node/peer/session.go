@@ -8,6 +8,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/shard/router"
 )
@@ -21,13 +22,12 @@ type session struct {
 	busy   int // slots in use
 	max    int
 
-	ready    atomic.Bool  // the other side has said something
-	silent   atomic.Bool  // it owes an answer for too long
-	lastRecv atomic.Int64 // Unix nanoseconds
-	pinged   atomic.Int64 // when the oldest ping since lastRecv was sent, 0 for none
-	pong     func(epoch uint64, led []shard.GroupID)
-	due      []answer // scratch of the receiver, as is:
-	heard    *pong
+	ready  atomic.Bool  // the other side has said something
+	silent atomic.Bool  // it owes an answer for too long
+	pinged atomic.Int64 // when the oldest ping since the last frame came was sent, as mono.Now; 0 for none
+	pong   func(epoch uint64, led []shard.GroupID)
+	due    []answer // scratch of the receiver, as is:
+	heard  *pong
 }
 
 // slot is an outstanding call: a proposal (caller) or a read (data).
@@ -49,7 +49,6 @@ type answer struct {
 func newSession(pool *bytePool, cfg Config, node shard.NodeID, pong func(uint64, []shard.GroupID)) *session {
 	s := &session{node: node, max: cfg.CallsMax, pong: pong}
 	s.init(pool, cfg.FramesMax, cfg.BytesMax)
-	s.lastRecv.Store(time.Now().UnixNano())
 	return s
 }
 
@@ -120,7 +119,6 @@ func (s *session) receive(b []byte) error {
 	if len(b) < 1 {
 		return errFrame
 	}
-	s.lastRecv.Store(time.Now().UnixNano())
 	s.pinged.Store(0)
 	s.silent.Store(false)
 	s.ready.Store(true)
@@ -231,14 +229,14 @@ func (s *session) tick(cfg *Config, now time.Time, nth uint64) (broken bool) {
 	s.mu.Unlock()
 	if calls > 0 || nth%idlePings(s.pong != nil) == 0 {
 		if s.put(kindPing, 0, nil, nil) {
-			s.pinged.CompareAndSwap(0, now.UnixNano())
+			s.pinged.CompareAndSwap(0, mono.Of(now))
 		}
 	}
 	first := s.pinged.Load()
 	if first == 0 {
 		return false
 	}
-	quiet := time.Duration(now.UnixNano() - first)
+	quiet := time.Duration(mono.Of(now) - first)
 	if quiet >= cfg.SilentAfter && !s.silent.Swap(true) {
 		s.failAll(false)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 )
 
@@ -70,7 +71,7 @@ func (g *group) leaderDied(id shard.NodeID) {
 	g.crash.Store(c)
 	wait := rank
 	switch {
-	case time.Since(time.Unix(0, g.ahead.Load())) < turn:
+	case mono.Since(g.ahead.Load()) < turn:
 		wait = max(rank-1, 0)
 	case lead == "":
 		wait = max(rank, 1)
@@ -142,7 +143,7 @@ func (g *group) outvoted(term, logTerm, index uint64) {
 		last.Term < logTerm || last.Term == logTerm && last.Index <= index {
 		return
 	}
-	g.ahead.Store(time.Now().UnixNano())
+	g.ahead.Store(mono.Now())
 	if c := g.crash.Load(); c != nil && time.Since(c.at) < crashFor {
 		c.after(time.Duration(max(c.rank-1, 0))*c.turn, term, c.stand)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/store"
 )
@@ -34,7 +35,7 @@ type logStore struct {
 	truncated func(from uint64)
 
 	voters  atomic.Int64 // of the newest configuration; unknownVoters until asked
-	pending atomic.Int64 // since when something waits for the disk, Unix nanoseconds; 0 when nothing does
+	pending atomic.Int64 // since when something waits for the disk, as mono.Now; 0 when nothing does
 	setting atomic.Int64 // the same for stable values
 	setTook atomic.Int64 // how long stable values take, smoothed, in nanoseconds
 	voting  []byte       // the term of the vote that Raft is about to store; its main loop's own
@@ -148,7 +149,7 @@ func (s *logStore) append(logs []*raft.Log) error {
 		})
 		size += int64(len(l.Data) + len(l.Extensions))
 	}
-	s.pending.CompareAndSwap(0, time.Now().UnixNano())
+	s.pending.CompareAndSwap(0, mono.Now())
 	err := s.log.Append(s.scratch)
 	clear(s.scratch)
 	s.grown(logs[0].Index, size)
@@ -201,7 +202,7 @@ func (s *logStore) durable(index uint64) {
 	if index >= s.log.LastIndex() {
 		s.pending.Store(0)
 	} else {
-		s.pending.Store(time.Now().UnixNano())
+		s.pending.Store(mono.Now())
 	}
 }
 
@@ -283,16 +284,13 @@ func (s *logStore) trailing(keep int64) uint64 {
 	return last - min(last, s.log.FirstIndex()) + 1
 }
 
-// waitingSince is when the oldest write began that is not done, zero for none.
-func (s *logStore) waitingSince() time.Time {
-	oldest := int64(0)
+// waiting is how long the oldest write that is not done has taken, 0 for none.
+func (s *logStore) waiting() time.Duration {
+	longest := time.Duration(0)
 	for _, v := range []int64{s.pending.Load(), s.setting.Load()} {
-		if v != 0 && (oldest == 0 || v < oldest) {
-			oldest = v
+		if v != 0 {
+			longest = max(longest, mono.Since(v))
 		}
 	}
-	if oldest == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, oldest)
+	return longest
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/store"
 )
 
@@ -31,7 +32,7 @@ func (s *logStore) Set(key, val []byte) error {
 		s.voting = nil
 	}
 	start := time.Now()
-	s.setting.Store(start.UnixNano())
+	s.setting.Store(mono.Of(start))
 	defer func() {
 		s.setting.Store(0)
 		s.setTook.Store((3*s.setTook.Load() + int64(time.Since(start))) / 4)

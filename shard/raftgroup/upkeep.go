@@ -39,9 +39,7 @@ func (h *Host) upkeep() {
 				continue
 			}
 			g.readers.expire(2*h.cfg.Heartbeat, false)
-			if since := g.logs.waitingSince(); !since.IsZero() {
-				slow = max(slow, time.Since(since))
-			}
+			slow = max(slow, g.logs.waiting())
 			if n%lookEvery == lookEvery-1 {
 				g.lookAgain()
 			}

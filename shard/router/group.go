@@ -6,6 +6,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 )
 
@@ -29,7 +30,7 @@ type group struct {
 	told    shard.NodeID
 	guess   int
 
-	// Unix nanoseconds
+	// as mono.Now
 	heldSince, retryAt, rerouteAt, refusedTo int64
 	backoff                                  time.Duration
 }
@@ -47,7 +48,7 @@ func (g *group) admit(p *proposal) {
 	p.seq = g.seq
 	if g.leader == "" && !g.held && !g.closed {
 		g.mu.Unlock()
-		node := g.resolve(time.Now().UnixNano())
+		node := g.resolve(mono.Now())
 		g.mu.Lock()
 		if g.leader == "" && !g.held {
 			g.leader = node
@@ -79,7 +80,7 @@ func (g *group) hold(now int64) bool {
 		return false
 	}
 	if now == 0 {
-		now = time.Now().UnixNano()
+		now = mono.Now()
 	}
 	g.held = true
 	g.rerouteAt = now + int64(g.r.cfg.Grace)
@@ -119,7 +120,7 @@ func (g *group) succeeded(p *proposal) {
 	}
 	if g.heldSince != 0 && !g.held {
 		if f := g.r.deps.Metrics.Recovered; f != nil {
-			f(time.Duration(time.Now().UnixNano() - g.heldSince))
+			f(mono.Since(g.heldSince))
 		}
 		g.heldSince = 0
 	}
@@ -128,7 +129,7 @@ func (g *group) succeeded(p *proposal) {
 // failed puts p back to wait, holds the group and plans the next attempt. It
 // reports whether the keeper should look.
 func (g *group) failed(p *proposal, err error) (look bool) {
-	now := time.Now().UnixNano()
+	now := mono.Now()
 	p.list.remove(p)
 	g.waiting.insert(p)
 	g.hold(now)

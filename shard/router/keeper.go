@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 )
 
@@ -27,7 +28,7 @@ func (r *Router) keep() {
 		now := time.Now()
 		next := idlePoll
 		if r.flying.Load() > 0 {
-			next = r.tendAll(now.UnixNano())
+			next = r.tendAll(mono.Of(now))
 		}
 		if now.Sub(polled) >= idlePoll {
 			polled = now

@@ -5,6 +5,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 )
 
@@ -14,7 +15,7 @@ import (
 type proposal struct {
 	g        *group
 	cmd      []byte
-	deadline int64 // Unix nanoseconds
+	deadline int64 // as mono.Now
 	done     func(fsm.Result, error)
 	seq      uint64 // place in its group's order
 
@@ -66,7 +67,7 @@ func (r *Router) propose(id shard.GroupID, cmd []byte, deadline time.Time, done 
 		deadline = latest
 	}
 	p := r.pool.Get().(*proposal)
-	p.g, p.cmd, p.deadline, p.done = &r.groups[id], cmd, deadline.UnixNano(), done
+	p.g, p.cmd, p.deadline, p.done = &r.groups[id], cmd, mono.Of(deadline), done
 	p.g.admit(p)
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/wire"
 )
@@ -68,7 +69,7 @@ func (r *Router) readNode(g shard.GroupID, q *Request, try int) shard.NodeID {
 			return n
 		}
 	}
-	return r.groups[g].resolve(time.Now().UnixNano())
+	return r.groups[g].resolve(mono.Now())
 }
 
 // readOwn serves a stale read from the own replica, if there is one.

@@ -5,8 +5,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 )
 
@@ -28,7 +28,7 @@ type link struct {
 	conn  net.Conn
 	stats *counters
 	tick  *ticker
-	recv  atomic.Int64 // when the last frame came, Unix nanoseconds
+	recv  atomic.Int64 // when the last frame came, as mono.Now
 
 	mu     sync.Mutex // guards what follows
 	wake   sync.Cond  // the writer, and senders that wait for room
@@ -42,7 +42,7 @@ type link struct {
 func newLink(conn net.Conn, stats *counters, tick *ticker) *link {
 	l := &link{conn: conn, stats: stats, tick: tick, done: make(chan struct{})}
 	l.wake.L = &l.mu
-	l.recv.Store(time.Now().UnixNano())
+	l.recv.Store(mono.Now())
 	go l.write()
 	return l
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/internal/mono"
 	"github.com/chatnode/chatnode/shard"
 )
 
@@ -196,7 +197,7 @@ func (p *peer) read(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		l.recv.Store(time.Now().UnixNano())
+		l.recv.Store(mono.Now())
 		if f.kind == kindBeatsResp {
 			if err := p.answerBeats(f); err != nil {
 				return err
@@ -243,10 +244,10 @@ func (p *peer) checkStall(limit time.Duration) {
 		return
 	}
 	if !owes {
-		l.recv.Store(time.Now().UnixNano()) // silence counts from the next request
+		l.recv.Store(mono.Now()) // silence counts from the next request
 		return
 	}
-	if time.Since(time.Unix(0, l.recv.Load())) > limit {
+	if mono.Since(l.recv.Load()) > limit {
 		l.fail(errors.New("the peer has been silent"))
 	}
 }

@@ -1,0 +1,28 @@
+package mono
+
+import (
+	"testing"
+	"time"
+)
+
+func TestNow(t *testing.T) {
+	now := time.Now()
+	a, b := Of(now), Now()
+	if a > b || a < int64(time.Hour) {
+		t.Errorf("Of = %d, then Now = %d", a, b)
+	}
+	if got := Of(now.Add(time.Minute)) - a; got != int64(time.Minute) {
+		t.Errorf("a minute later is %v later", time.Duration(got))
+	}
+	if d := Since(a); d < 0 || d > time.Minute {
+		t.Errorf("Since = %v", d)
+	}
+	if Since(0) < time.Hour {
+		t.Error("0 is not long ago")
+	}
+	// What a clock that was set shows differs in the wall reading only.
+	set := now.Add(time.Hour)
+	if d := Of(set) - Of(now); d != int64(set.Sub(now)) {
+		t.Errorf("the wall clock counts: %v", time.Duration(d))
+	}
+}
