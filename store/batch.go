@@ -19,7 +19,7 @@ var _ fsm.Writer = (*Batch)(nil)
 // committed must be closed; there is one at a time per group.
 type Batch struct {
 	g      *GroupState
-	own    overlay
+	own    *overlay  // nil when the batch is closed
 	closer io.Closer // of the value that Get gave last
 	open   bool
 	rows   uint64
@@ -34,6 +34,7 @@ func (g *GroupState) Begin() *Batch {
 		b.Close()
 	}
 	b.open = true
+	b.own = g.s.overlays.Get().(*overlay)
 	return b
 }
 
@@ -191,6 +192,8 @@ func (b *Batch) Close() {
 	b.open = false
 	b.rows, b.bytes, b.cfg = 0, 0, nil
 	b.own.reset()
+	b.g.s.overlays.Put(b.own)
+	b.own = nil
 }
 
 // Scan implements [fsm.Reader] on the state with the batch's own writes.

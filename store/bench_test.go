@@ -211,3 +211,24 @@ func transfer(src, dst *store.GroupState) error {
 	}
 	return in.Commit()
 }
+
+// BenchmarkLargeBatch fills batches of the size that the largest entries make, of
+// many groups in turn; one operation is a batch of 1 MiB.
+func BenchmarkLargeBatch(b *testing.B) {
+	s := openState(b, b.TempDir(), store.StateOptions{})
+	const groups, rows = 64, 1 << 10
+	body := make([]byte, 1<<10)
+	var key []byte
+	b.ReportAllocs()
+	for i := uint64(0); b.Loop(); i++ {
+		g := group(b, s, shard.GroupID(i%groups))
+		batch := g.Begin()
+		for row := range uint64(rows) {
+			key = entryKey(key, g.ID(), row, 1)
+			if err := batch.Set(key, body); err != nil {
+				b.Fatal(err)
+			}
+		}
+		batch.Close() // what a commit keeps in memory is not what is measured
+	}
+}

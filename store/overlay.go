@@ -6,12 +6,17 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/chatnode/chatnode/fsm"
 	"github.com/chatnode/chatnode/store/rowbuf"
 )
 
 // overlay holds the rows of a batch in the order in which they were written, so
 // that a machine sees what it wrote. The bytes lie one behind the other in buf.
 // Most batches are never asked: the index is made when one is.
+//
+// A batch has an overlay from Begin to Close only: there are as many as batches at
+// one moment, however many groups there are, so that each may keep what the largest
+// entry needs.
 type overlay struct {
 	buf     []byte
 	rows    []ownRow
@@ -30,9 +35,10 @@ type ownRow struct {
 
 const (
 	overlayMin = 64
-	// What is kept from batch to batch.
-	overlayKeepRows  = 4 << 10
-	overlayKeepBytes = 256 << 10
+	// What is kept from batch to batch: the rows of an entry of fsm.BatchBytesMax
+	// fit, with the slack of a slice that grew.
+	overlayKeepRows  = 32 << 10
+	overlayKeepBytes = 4 * fsm.BatchBytesMax
 )
 
 func (o *overlay) key(r *ownRow) []byte { return o.buf[r.off : r.off+r.keyLen] }
@@ -79,7 +85,13 @@ func (o *overlay) index() {
 		for size < 2*len(o.rows) {
 			size *= 2
 		}
-		o.slots, o.indexed = make([]uint32, size), 0
+		o.indexed = 0
+		if size <= cap(o.slots) {
+			o.slots = o.slots[:size]
+			clear(o.slots)
+		} else {
+			o.slots = make([]uint32, size)
+		}
 	}
 	for ; o.indexed < len(o.rows); o.indexed++ {
 		*o.find(o.key(&o.rows[o.indexed])) = uint32(o.indexed + 1)
@@ -95,10 +107,7 @@ func (o *overlay) reset() {
 		*o = overlay{}
 		return
 	}
-	if o.indexed > 0 {
-		clear(o.slots)
-	}
-	o.buf, o.rows, o.indexed = o.buf[:0], o.rows[:0], 0
+	o.buf, o.rows, o.slots, o.indexed = o.buf[:0], o.rows[:0], o.slots[:0], 0
 }
 
 // ownRows visits the batch's rows of a range, in the order of a scan.

@@ -24,15 +24,16 @@ const GroupsMax = 1 << 16
 // State is the replicated state of all groups of a node. Its methods may be
 // called from any goroutine.
 type State struct {
-	db     *pebble.DB
-	opts   *pebble.Options
-	dir    string
-	fs     vfs.FS
-	log    *slog.Logger
-	fatal  *Fatal
-	mem    budget
-	merges sync.Pool     // of *merge
-	tables atomic.Uint64 // names of tables
+	db       *pebble.DB
+	opts     *pebble.Options
+	dir      string
+	fs       vfs.FS
+	log      *slog.Logger
+	fatal    *Fatal
+	mem      budget
+	merges   sync.Pool     // of *merge
+	overlays sync.Pool     // of *overlay
+	tables   atomic.Uint64 // names of tables
 
 	stop      chan struct{} // closed by Close
 	compacted chan struct{} // holds one; sent to after a compaction
@@ -53,6 +54,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 		log:       o.Logger,
 		fatal:     NewFatal(o.OnFatal),
 		merges:    sync.Pool{New: func() any { return new(merge) }},
+		overlays:  sync.Pool{New: func() any { return new(overlay) }},
 		stop:      make(chan struct{}),
 		compacted: make(chan struct{}, 1),
 		groups:    make(map[shard.GroupID]*GroupState),
