@@ -7,8 +7,14 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// fetchRows is how many rows a cursor takes while it holds the lock.
-const fetchRows = 64
+// A cursor takes fetchRows rows while it holds the lock, and twice as many each
+// time that it comes for more of a chain, up to fetchRowsMax: who reads a page
+// takes little more than the page, and who reads all seldom searches for where to
+// go on.
+const (
+	fetchRows    = 64
+	fetchRowsMax = 256
+)
 
 // Snap is a buffer as it was at a mark. One goroutine uses it.
 type Snap struct {
@@ -48,22 +54,20 @@ type Cursor struct {
 	chains []uint32 // those to come, of a wide scan
 	rows   []row    // fetched
 	next   int
+	most   int      // rows of the next fetch
 	head   Mark     // within an ordered chain: where the rest begins, 0 for none
 	depth  uint32   // and, ascending, the depth of the next position
+	left   []sorted // within an unordered chain: the rest, a part of sorted
 	places []Mark   // memory of fetches
 	sorted []sorted // memory of fetches from unordered chains
-}
-
-type sorted struct {
-	head uint64
-	at   Mark
+	spare  []sorted // memory of sorting
 }
 
 // Reset begins a scan of [lower, upper) and goes to its first row.
 func (c *Cursor) Reset(s *Snap, lower, upper []byte, reverse bool) {
 	*c = Cursor{
 		s: s, lower: lower, upper: upper, reverse: reverse,
-		rows: c.rows[:0], places: c.places[:0], sorted: c.sorted[:0],
+		rows: c.rows[:0], places: c.places[:0], sorted: c.sorted[:0], spare: c.spare[:0],
 	}
 	if s.Empty() {
 		return
@@ -130,7 +134,7 @@ func (c *Cursor) Val() (val []byte, deleted bool) {
 // Next goes to the next row.
 func (c *Cursor) Next() {
 	c.next++
-	if c.next < len(c.rows) || c.head == 0 && len(c.chains) == 0 {
+	if c.next < len(c.rows) || c.head == 0 && len(c.left) == 0 && len(c.chains) == 0 {
 		return
 	}
 	c.s.b.mu.RLock()
@@ -142,8 +146,11 @@ func (c *Cursor) Next() {
 func (c *Cursor) fetch() {
 	c.rows, c.next = c.rows[:0], 0
 	for {
-		if c.head != 0 {
+		switch {
+		case c.head != 0:
 			c.fetchOrdered()
+		case len(c.left) > 0:
+			c.fetchSorted()
 		}
 		if len(c.rows) > 0 || len(c.chains) == 0 {
 			return
@@ -165,11 +172,13 @@ func (c *Cursor) fetch() {
 func (c *Cursor) enter(n uint32) {
 	b, limit := c.s.b, c.s.limit
 	ch := &b.chains[n]
+	c.most = fetchRows
 	if ch.first >= limit {
 		return
 	}
 	if ch.unordered < limit {
-		c.fetchUnordered(ch)
+		c.sort(ch)
+		c.fetchSorted()
 		return
 	}
 	c.head = b.back(ch.last, func(at Mark) bool {
@@ -195,8 +204,9 @@ func (c *Cursor) enter(n uint32) {
 // fetchOrdered takes the next rows of an ordered chain.
 func (c *Cursor) fetchOrdered() {
 	b := c.s.b
+	most := c.more()
 	if c.reverse {
-		for len(c.rows) < fetchRows && c.head != 0 {
+		for len(c.rows) < most && c.head != 0 {
 			if bytes.Compare(b.mem.key(c.head), c.lower) < 0 {
 				c.head = 0
 				return
@@ -208,7 +218,7 @@ func (c *Cursor) fetchOrdered() {
 	}
 	// The links lead back, so the places of the next rows are gathered from the
 	// last of them on.
-	end := c.depth + fetchRows - 1
+	end := c.depth + uint32(most) - 1
 	at := b.back(c.head, func(at Mark) bool { return b.mem.depth(at) <= end })
 	c.places = c.places[:0]
 	for n := b.mem.depth(at) - c.depth + 1; n > 0; n-- {
@@ -223,33 +233,43 @@ func (c *Cursor) fetchOrdered() {
 	}
 }
 
-// fetchUnordered takes all rows of a chain at once.
-func (c *Cursor) fetchUnordered(ch *chain) {
+// sort finds the rows of an unordered chain and puts them into order.
+func (c *Cursor) sort(ch *chain) {
 	b := c.s.b
-	c.sorted = c.sorted[:0]
 	at := b.back(ch.last, func(at Mark) bool { return at < c.s.limit })
+	c.sorted = slices.Grow(c.sorted[:0], int(b.mem.depth(at))+1)
 	for ; at != 0; at = b.mem.link(at) {
 		key := b.mem.key(at)
 		if bytes.Compare(key, c.lower) >= 0 && (c.upper == nil || bytes.Compare(key, c.upper) < 0) {
 			c.sorted = append(c.sorted, sorted{head: headOf(key, ChainBytes), at: at})
 		}
 	}
-	slices.SortFunc(c.sorted, func(x, y sorted) int {
-		if x.head != y.head {
-			return compare(x.head, y.head)
-		}
-		return bytes.Compare(b.mem.key(x.at), b.mem.key(y.at))
-	})
-	c.rows = slices.Grow(c.rows, len(c.sorted))
+	c.sorted, c.spare = sortByKey(c.sorted, c.spare, b.mem.key)
+	c.left = c.sorted
+}
+
+// fetchSorted takes the next rows of an unordered chain.
+func (c *Cursor) fetchSorted() {
+	n := min(c.more(), len(c.left))
 	if c.reverse {
-		for _, s := range slices.Backward(c.sorted) {
+		end := len(c.left) - n
+		for _, s := range slices.Backward(c.left[end:]) {
 			c.take(s.at)
 		}
+		c.left = c.left[:end]
 		return
 	}
-	for _, s := range c.sorted {
+	for _, s := range c.left[:n] {
 		c.take(s.at)
 	}
+	c.left = c.left[n:]
+}
+
+// more gives the number of rows of a fetch.
+func (c *Cursor) more() int {
+	n := c.most
+	c.most = min(2*n, fetchRowsMax)
+	return n
 }
 
 func (c *Cursor) take(at Mark) {
@@ -259,14 +279,14 @@ func (c *Cursor) take(at Mark) {
 }
 
 // keepRows bounds the memory that a cursor keeps between scans.
-const keepRows = 4 * fetchRows
+const keepRows = fetchRowsMax
 
 // Release forgets the snap and the rows and keeps some memory for the next scan.
 func (c *Cursor) Release() {
-	if cap(c.rows) > keepRows || cap(c.sorted) > keepRows {
+	if cap(c.rows) > keepRows || cap(c.sorted) > keepRows || cap(c.spare) > keepRows {
 		*c = Cursor{}
 		return
 	}
 	clear(c.rows[:cap(c.rows)])
-	*c = Cursor{rows: c.rows[:0], places: c.places[:0], sorted: c.sorted[:0]}
+	*c = Cursor{rows: c.rows[:0], places: c.places[:0], sorted: c.sorted[:0], spare: c.spare[:0]}
 }
