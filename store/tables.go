@@ -3,15 +3,18 @@ package store
 import (
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/chatnode/chatnode/shard"
 )
 
-// tableBytes is where another table begins.
-const tableBytes = 64 << 20
+// tableBytes is where another table begins. How large the current one is, which
+// takes adding up the columns of a block, is asked once in tableAskBytes of rows.
+const (
+	tableBytes    = 64 << 20
+	tableAskBytes = 64 << 10
+)
 
 // tables writes rows of a group, in the order of keys, to tables that are to be
 // ingested together.
@@ -20,17 +23,22 @@ type tables struct {
 	prefix string // of the names
 	group  shard.GroupID
 	level  int // they are written as for this level
+	added  int // bytes of rows since the size of table was asked
 	table  *sstable.Writer
 	paths  []string
 }
 
 // put adds a row, or the deletion of one.
 func (t *tables) put(key, val []byte, deleted bool) error {
-	if t.table != nil && t.table.Raw().EstimatedSize() >= tableBytes {
-		if err := t.close(); err != nil {
-			return err
+	if t.added >= tableAskBytes && t.table != nil {
+		t.added = 0
+		if t.table.Raw().EstimatedSize() >= tableBytes {
+			if err := t.close(); err != nil {
+				return err
+			}
 		}
 	}
+	t.added += len(key) + len(val)
 	if t.table == nil {
 		if err := t.open(); err != nil {
 			return err
@@ -72,7 +80,7 @@ func (t *tables) open() error {
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: bytesPerSync})
 	t.paths = append(t.paths, path)
 	o := s.opts.MakeWriterOptions(t.level, s.db.TableFormat())
-	t.table = sstable.NewWriter(objstorageprovider.NewFileWritable(f), o)
+	t.table = sstable.NewWriter(newTableFile(f), o)
 	return nil
 }
 
