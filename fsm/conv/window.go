@@ -28,10 +28,11 @@ type window struct {
 	most  int   // size of the ring
 	floor int64 // every UUIDv7 with a later time that is not here is nowhere
 
-	// Of a wide window: the newest place of each mark, and for each place the
-	// one before with the same mark, -1 for none. A link whose target was used
-	// again since leads to a newer seq, and so ends the search.
-	index map[uint64]int32
+	// Of a wide window: for each bucket of marks its newest place, and for each
+	// place the one before of its bucket, both -1 for none. Nothing is taken out:
+	// a place that was used again since has a mark of another bucket, or a newer
+	// seq than the place whose link led to it, and so ends the search.
+	heads []int32
 	older []int32
 }
 
@@ -53,9 +54,6 @@ func (w *window) add(r recentID) {
 	if ms, ok := w.ids[w.next].id.TimeMS(); ok {
 		w.floor = max(w.floor, ms)
 	}
-	if w.index != nil && w.index[w.marks[w.next]] == int32(w.next) {
-		delete(w.index, w.marks[w.next])
-	}
 	w.marks[w.next], w.ids[w.next] = m, r
 	w.enter(w.next)
 	w.next = (w.next + 1) % w.most
@@ -63,18 +61,16 @@ func (w *window) add(r recentID) {
 
 // enter puts a place into the index of a wide window.
 func (w *window) enter(place int) {
-	if w.index == nil {
+	if w.heads == nil {
 		return
 	}
-	for len(w.older) <= place {
-		w.older = append(w.older, -1)
-	}
-	before, ok := w.index[w.marks[place]]
-	if !ok {
-		before = -1
-	}
-	w.older[place] = before
-	w.index[w.marks[place]] = int32(place)
+	head := &w.heads[w.bucket(w.marks[place])]
+	w.older[place], *head = *head, int32(place)
+}
+
+// bucket gives the bucket of a mark, of which there are as many as places.
+func (w *window) bucket(mark uint64) uint64 {
+	return mark * 0x9e3779b97f4a7c15 >> 32 & uint64(len(w.heads)-1)
 }
 
 // widen doubles the ring and gives the number of ids that it may hold more, 0
@@ -89,7 +85,10 @@ func (w *window) widen() int {
 	w.marks = append(append(make([]uint64, 0, w.most), w.marks[w.next:]...), w.marks[:w.next]...)
 	w.ids = append(append(make([]recentID, 0, w.most), w.ids[w.next:]...), w.ids[:w.next]...)
 	w.next = 0
-	w.index, w.older = make(map[uint64]int32, w.most), make([]int32, 0, w.most)
+	w.heads, w.older = make([]int32, w.most), make([]int32, w.most)
+	for i := range w.heads {
+		w.heads[i] = -1
+	}
 	for i := range w.ids {
 		w.enter(i)
 	}
@@ -99,7 +98,7 @@ func (w *window) widen() int {
 // find returns the seq of the newest entry with this id and sender, or 0.
 func (w *window) find(id *chat.ClientID, sender []byte) chat.Seq {
 	m := mark(id)
-	if w.index != nil {
+	if w.heads != nil {
 		return w.findWide(m, id, sender)
 	}
 	if seq := w.findIn(0, w.next, m, id, sender); seq != 0 {
@@ -123,14 +122,15 @@ func (w *window) findIn(lo, hi int, m uint64, id *chat.ClientID, sender []byte) 
 }
 
 func (w *window) findWide(m uint64, id *chat.ClientID, sender []byte) chat.Seq {
-	place, ok := w.index[m]
-	for ok {
+	bucket, place := w.bucket(m), w.heads[w.bucket(m)]
+	for place >= 0 && w.bucket(w.marks[place]) == bucket {
 		r := &w.ids[place]
-		if r.id == *id && string(r.sender) == string(sender) {
+		if w.marks[place] == m && r.id == *id && string(r.sender) == string(sender) {
 			return r.seq
 		}
-		place = w.older[place]
-		ok = place >= 0 && w.marks[place] == m && w.ids[place].seq < r.seq
+		if place = w.older[place]; place >= 0 && w.ids[place].seq >= r.seq {
+			return 0
+		}
 	}
 	return 0
 }
