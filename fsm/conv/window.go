@@ -29,11 +29,11 @@ type window struct {
 	floor int64 // every UUIDv7 with a later time that is not here is nowhere
 
 	// Of a wide window: for each bucket of marks its newest place, and for each
-	// place the one before of its bucket, both -1 for none. Nothing is taken out:
-	// a place that was used again since has a mark of another bucket, or a newer
-	// seq than the place whose link led to it, and so ends the search.
-	heads []int32
-	older []int32
+	// place the one before of its bucket, counted from 1. Nothing is taken out: a
+	// place that was used again since has a mark of another bucket, or is newer
+	// than the place whose link led to it, and so ends the search.
+	heads []uint16
+	older []uint16
 }
 
 func newWindow(floor int64) window {
@@ -65,13 +65,17 @@ func (w *window) enter(place int) {
 		return
 	}
 	head := &w.heads[w.bucket(w.marks[place])]
-	w.older[place], *head = *head, int32(place)
+	w.older[place], *head = *head, uint16(place+1)
 }
 
-// bucket gives the bucket of a mark, of which there are as many as places.
+// bucket gives the bucket of a mark, of which there are twice as many as places.
 func (w *window) bucket(mark uint64) uint64 {
 	return mark * 0x9e3779b97f4a7c15 >> 32 & uint64(len(w.heads)-1)
 }
+
+// age tells how many places were used after one, when the ring is full; before,
+// it orders them likewise. most is a power of two.
+func (w *window) age(place int) int { return (w.next - 1 - place) & (w.most - 1) }
 
 // widen doubles the ring and gives the number of ids that it may hold more, 0
 // when it is as wide as it may be or not full yet.
@@ -85,10 +89,7 @@ func (w *window) widen() int {
 	w.marks = append(append(make([]uint64, 0, w.most), w.marks[w.next:]...), w.marks[:w.next]...)
 	w.ids = append(append(make([]recentID, 0, w.most), w.ids[w.next:]...), w.ids[:w.next]...)
 	w.next = 0
-	w.heads, w.older = make([]int32, w.most), make([]int32, w.most)
-	for i := range w.heads {
-		w.heads[i] = -1
-	}
+	w.heads, w.older = make([]uint16, 2*w.most), make([]uint16, w.most)
 	for i := range w.ids {
 		w.enter(i)
 	}
@@ -122,15 +123,19 @@ func (w *window) findIn(lo, hi int, m uint64, id *chat.ClientID, sender []byte) 
 }
 
 func (w *window) findWide(m uint64, id *chat.ClientID, sender []byte) chat.Seq {
-	bucket, place := w.bucket(m), w.heads[w.bucket(m)]
-	for place >= 0 && w.bucket(w.marks[place]) == bucket {
-		r := &w.ids[place]
-		if w.marks[place] == m && r.id == *id && string(r.sender) == string(sender) {
-			return r.seq
-		}
-		if place = w.older[place]; place >= 0 && w.ids[place].seq >= r.seq {
+	bucket := w.bucket(m)
+	age := -1
+	for n := w.heads[bucket]; n != 0; n = w.older[n-1] {
+		place := int(n - 1)
+		if w.bucket(w.marks[place]) != bucket || w.age(place) <= age {
 			return 0
 		}
+		if w.marks[place] == m {
+			if r := &w.ids[place]; r.id == *id && string(r.sender) == string(sender) {
+				return r.seq
+			}
+		}
+		age = w.age(place)
 	}
 	return 0
 }
