@@ -1,6 +1,8 @@
 package conv
 
 import (
+	"slices"
+
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
 	"github.com/chatnode/chatnode/internal/invariant"
@@ -76,6 +78,9 @@ func (m *Machine) run(t tx, index uint64, payload []byte, dst []fsm.Result) ([]f
 		if m.level, err = fsm.ReadLevel(t.w, m.group); err != nil {
 			return dst, err
 		}
+	}
+	if t.want {
+		dst = slices.Grow(dst, batch.Count)
 	}
 	t.now = min(max(batch.Stamp.TimeMS, 0), timeMaxMS)
 	m.tx = t

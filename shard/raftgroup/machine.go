@@ -134,7 +134,7 @@ func (f *machine) free() *outcome {
 
 // recycle takes an outcome back that nobody reads any more.
 func (f *machine) recycle(o *outcome) {
-	if cap(o.results) > fsm.BatchCommandsMax {
+	if cap(o.results) > 2*fsm.BatchCommandsMax { // room for the most is rounded up when it is allocated
 		return
 	}
 	clear(o.results)
