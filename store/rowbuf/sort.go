@@ -15,8 +15,12 @@ type sorted struct {
 // radixMin is the number of rows from which on counting is cheaper than comparing.
 const radixMin = 512
 
-// sortByKey sorts rows by their heads, and those with equal heads by their keys. It
-// gives the sorted rows and, to be passed again, memory that is free.
+// headLen is the length of a head.
+const headLen = 8
+
+// sortByKey sorts rows by their heads, and those with equal heads by what follows
+// in their keys. It gives the sorted rows, whose heads mean nothing any more, and
+// memory that is free, to be passed again.
 //
 // The rows that are many and not in order are those of client ids. Their heads are
 // times and a few random bits, so counting touches four of eight bytes.
@@ -38,6 +42,9 @@ func sortByKey(rows, spare []sorted, key func(Mark) []byte) (out, free []sorted)
 			end++
 		}
 		if end > i+1 {
+			for j := range rows[i:end] {
+				rows[i+j].head = headOf(key(rows[i+j].at), ChainBytes+headLen)
+			}
 			slices.SortFunc(rows[i:end], byKey)
 		}
 		i = end
