@@ -1,7 +1,6 @@
 package seglog
 
 import (
-	"encoding/binary"
 	"hash/crc32"
 
 	"github.com/chatnode/chatnode/shard"
@@ -66,11 +65,8 @@ func (l *segLog) putIn(seg *segment, kind recordKind, g shard.GroupID, e *store.
 	}
 	c := l.cur
 	start := len(c.buf)
-	var sum uint32
-	c.buf, sum = appendRecord(c.buf, seg.seed, kind, g, e)
-	var le [4]byte
-	binary.LittleEndian.PutUint32(le[:], sum)
-	l.block.sums = crc32.Update(l.block.sums, crcTable, le[:])
+	c.buf = appendRecord(c.buf, seg.seed, kind, g, e)
+	l.block.sums = crc32.Update(l.block.sums, crcTable, c.buf[start:start+recordSumBytes])
 	l.wakeWriter()
 	return pos{seg: seg, c: c, off: uint32(c.off + int64(start)), n: uint32(n)}
 }

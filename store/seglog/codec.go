@@ -31,6 +31,7 @@ const (
 	flagSealed     = 1 // the last block of a segment
 
 	recordHeadBytes = 44
+	recordSumBytes  = 4
 )
 
 // recordKind says what a record does. Numbers are stored and never re-used.
@@ -127,8 +128,8 @@ func recordBytes(e *store.LogEntry) int {
 	return recordHeadBytes + len(e.Extensions) + len(e.Data)
 }
 
-// appendRecord appends a record and gives its checksum.
-func appendRecord(b []byte, seed uint32, kind recordKind, g shard.GroupID, e *store.LogEntry) ([]byte, uint32) {
+// appendRecord appends a record, which begins with its checksum.
+func appendRecord(b []byte, seed uint32, kind recordKind, g shard.GroupID, e *store.LogEntry) []byte {
 	start := len(b)
 	b = b[:start+recordHeadBytes]
 	h := b[start:]
@@ -140,9 +141,8 @@ func appendRecord(b []byte, seed uint32, kind recordKind, g shard.GroupID, e *st
 	binary.LittleEndian.PutUint64(h[28:], e.Term)
 	binary.LittleEndian.PutUint64(h[36:], uint64(e.AppendedAtNS))
 	b = append(append(b, e.Extensions...), e.Data...)
-	sum := crc32.Update(seed, crcTable, b[start+4:])
-	binary.LittleEndian.PutUint32(b[start:], sum)
-	return b, sum
+	binary.LittleEndian.PutUint32(b[start:], crc32.Update(seed, crcTable, b[start+recordSumBytes:]))
+	return b
 }
 
 // readRecord decodes the first record of b. sum is its checksum; n its length.

@@ -11,7 +11,7 @@ import (
 // FuzzRecord feeds the parsers of what is read from disk.
 func FuzzRecord(f *testing.F) {
 	e := store.LogEntry{Index: 7, Term: 2, Type: 1, Data: []byte("data"), Extensions: []byte("ext")}
-	rec, _ := appendRecord(make([]byte, 0, 200), 5, kindEntry, 3, &e)
+	rec := appendRecord(make([]byte, 0, 200), 5, kindEntry, 3, &e)
 	f.Add(rec)
 	f.Add(rec[:20])
 	g := &group{first: 3, last: 9, stable: map[string][]byte{"term": []byte("9")}}
@@ -23,7 +23,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add(segHeader{number: 9}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, _, n, ok := readRecord(b, 5, true); ok {
-			again, _ := appendRecord(make([]byte, 0, n), 5, r.kind, r.group, &r.entry)
+			again := appendRecord(make([]byte, 0, n), 5, r.kind, r.group, &r.entry)
 			if !bytes.Equal(again[12:], b[12:n]) {
 				t.Errorf("record %x reads as %x", b[:n], again)
 			}
