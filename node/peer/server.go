@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -138,7 +139,7 @@ type serverStream struct {
 	outbox
 	s     *Server
 	ctx   context.Context // the stream's own, for the reads it carries
-	open  int             // calls not answered yet; guarded by the outbox's mutex
+	open  atomic.Int64    // calls not answered yet
 	reads chan struct{}   // tokens of running reads
 	wg    sync.WaitGroup  // of them
 }
@@ -204,18 +205,14 @@ func (c *serverStream) sayPong() {
 
 // begin books a call, or answers busy.
 func (c *serverStream) begin(id uint64) bool {
-	c.mu.Lock()
-	ok := c.open < c.s.cfg.CallsMax
-	if ok {
-		c.open++
+	if c.open.Add(1) <= int64(c.s.cfg.CallsMax) {
+		return true
 	}
-	c.mu.Unlock()
-	if !ok {
-		e := chat.E("forward", chat.Busy, "too many calls from one node", nil)
-		e.RetryAfter = busyRetry
-		c.put(kindFail, id, appendFail(nil, e), nil)
-	}
-	return ok
+	c.open.Add(-1)
+	e := chat.E("forward", chat.Busy, "too many calls from one node", nil)
+	e.RetryAfter = busyRetry
+	c.put(kindFail, id, appendFail(nil, e), nil)
+	return false
 }
 
 const busyRetry = 50 * time.Millisecond
@@ -262,10 +259,8 @@ func newServed(pool *sync.Pool) *served {
 
 // finish answers a call that begin has booked.
 func (c *serverStream) finish(kind byte, id uint64, body []byte) {
-	c.mu.Lock()
-	c.open--
-	c.putLocked(kind, id, nil, body) // what does not fit is lost with a stream that stands still
-	c.unlock()
+	c.open.Add(-1)
+	c.put(kind, id, nil, body) // what does not fit is lost with a stream that stands still
 }
 
 // read serves a read on a goroutine of its own: it may wait for a quorum.
