@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"github.com/chatnode/chatnode/chat"
 )
@@ -45,6 +46,12 @@ func (w *BatchWriter) Fits(size int) bool {
 		return size <= CommandBytesMax
 	}
 	return w.count < BatchCommandsMax && w.Size()+batchItem+size <= BatchBytesMax
+}
+
+// Grow makes room for count commands of size bytes together, so that adding them
+// moves nothing.
+func (w *BatchWriter) Grow(count, size int) {
+	w.buf = slices.Grow(w.buf, batchHeader+count*batchItem+size)
 }
 
 // Add appends a command, checked by CheckCommand before. The caller asks

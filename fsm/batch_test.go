@@ -139,3 +139,19 @@ const text256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde
 	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" +
 	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" +
 	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func TestBatchGrowsOnce(t *testing.T) {
+	cmd := fsm.Encode(nil, fsm.RaiseLevel{To: 1})
+	const n = 100
+	var w fsm.BatchWriter
+	allocs := testing.AllocsPerRun(10, func() {
+		w.Grow(n, n*len(cmd))
+		for range n {
+			w.Add(fsmtest.Salt(1), cmd)
+		}
+		w.Detach(fsm.Stamp{TimeMS: 1}, 0)
+	})
+	if allocs > 2 { // with the race detector making room takes two
+		t.Errorf("a batch took %v allocations, want 1", allocs)
+	}
+}

@@ -184,11 +184,16 @@ func (w *worker) take() bool {
 // salt for each command.
 func (w *worker) seal() []byte {
 	var salt chat.Salt
+	size := 0
+	for i := range w.batch {
+		size += len(w.batch[i].cmd)
+	}
+	w.write.Grow(len(w.batch), size)
 	for i := range w.batch {
 		_, _ = w.salts.Read(salt[:]) // never fails
 		w.write.Add(salt, w.batch[i].cmd)
 	}
-	return w.write.Detach(fsm.Stamp{TimeMS: w.p.g.host.now().UnixMilli()}, w.write.Size())
+	return w.write.Detach(fsm.Stamp{TimeMS: w.p.g.host.now().UnixMilli()}, 0)
 }
 
 // settle waits for Raft and hands out the results.
