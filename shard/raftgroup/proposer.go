@@ -3,6 +3,7 @@ package raftgroup
 import (
 	crand "crypto/rand"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -147,16 +148,28 @@ func (w *worker) round() bool {
 	return true
 }
 
+// await waits until a command may go; false when the proposer is stopped. The
+// lock is held.
+func (p *proposer) await() bool {
+	for !p.stopped && (!p.ready || p.paused > 0 || p.head == len(p.queue)) {
+		p.work.Wait()
+	}
+	return !p.stopped
+}
+
 // take waits for commands and moves as many as one entry holds into the batch.
 func (w *worker) take() bool {
 	p := w.p
 	w.batch = w.batch[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.stopped && (!p.ready || p.paused > 0 || p.head == len(p.queue)) {
-		p.work.Wait()
+	if !p.await() {
+		return false
 	}
-	if p.stopped {
+	p.mu.Unlock()
+	runtime.Gosched() // who has several commands shall get along with all of them
+	p.mu.Lock()
+	if !p.await() {
 		return false
 	}
 	size := 0

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/chatnode/chatnode/internal/fault/sabotage"
@@ -19,12 +20,9 @@ type unit struct {
 func (l *segLog) write() {
 	defer close(l.writerDone)
 	for {
+		l.await()
+		runtime.Gosched() // groups that are about to append share the sync
 		l.mu.Lock()
-		for !l.block.open && len(l.parts) == 0 && !l.closing {
-			l.idle = true
-			l.work.Wait()
-		}
-		l.idle = false
 		u := l.take()
 		if len(u.parts) == 0 { // closing, and nothing is left
 			l.synced.Broadcast()
@@ -50,6 +48,17 @@ func (l *segLog) write() {
 			return
 		}
 	}
+}
+
+// await waits until there is something to write, or the log closes.
+func (l *segLog) await() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !l.block.open && len(l.parts) == 0 && !l.closing {
+		l.idle = true
+		l.work.Wait()
+	}
+	l.idle = false
 }
 
 // take closes the open block and takes what waits; mu is held.

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -51,15 +52,9 @@ func newLink(conn net.Conn, stats *counters, tick *ticker) *link {
 func (l *link) write() {
 	defer close(l.done)
 	var spare []byte
-	for {
+	for l.await() {
+		runtime.Gosched() // frames of other groups, about to be sent, go along
 		l.mu.Lock()
-		for l.err == nil && !l.urgent {
-			l.wake.Wait()
-		}
-		if l.err != nil {
-			l.mu.Unlock()
-			return
-		}
 		out := l.pend
 		l.pend, l.urgent = spare[:0], false
 		l.wake.Broadcast()
@@ -75,6 +70,16 @@ func (l *link) write() {
 			spare = nil
 		}
 	}
+}
+
+// await waits until a frame is to go out; false means the link failed.
+func (l *link) await() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.err == nil && !l.urgent {
+		l.wake.Wait()
+	}
+	return l.err == nil
 }
 
 // send appends one frame. wait makes it wait for room, for callers that may.
