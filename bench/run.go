@@ -155,11 +155,12 @@ func (r *Run) conversations(ctx context.Context, c *client.Client, n int) ([]cha
 
 // A run draws its messages from as many texts as textsBytes hold, within
 // textsMin and textsMax: with few of them a store that compresses would find the
-// same ones in every block, and its size on disk would say nothing.
+// same ones again in a block, and its size on disk would say nothing; with very
+// many, the load would wait for memory.
 const (
-	textsBytes = 8 << 20
+	textsBytes = 256 << 10
 	textsMin   = 32
-	textsMax   = 8192
+	textsMax   = 1024
 )
 
 // textsKept is the number of texts of n bytes.
