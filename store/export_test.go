@@ -1,6 +1,9 @@
 package store
 
-import "runtime"
+import (
+	"context"
+	"runtime"
+)
 
 // BufferedBytes is the memory of all layers.
 func BufferedBytes(s *State) int64 { return s.mem.used.Load() }
@@ -20,3 +23,8 @@ func ViewAround(g *GroupState, fn func()) (*View, error) {
 	fn()
 	return g.viewOver(mem)
 }
+
+// Merge compacts everything, and MergeCategory is the name under which that writes.
+func Merge(s *State) error { return s.db.Compact(context.Background(), []byte{0}, []byte{0xff}, false) }
+
+const MergeCategory = mergeCategory

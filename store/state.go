@@ -34,6 +34,7 @@ type State struct {
 	merges   sync.Pool     // of *merge
 	overlays sync.Pool     // of *overlay
 	tables   atomic.Uint64 // names of tables
+	opened   atomic.Pointer[pebble.DB]
 
 	stop      chan struct{} // closed by Close
 	compacted chan struct{} // holds one; sent to after a compaction
@@ -86,6 +87,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 		return nil, readError("open state", err)
 	}
 	s.db, s.opts = db, opts
+	s.opened.Store(db)
 	if err := s.removeOrphans(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
 	}

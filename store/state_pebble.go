@@ -29,7 +29,7 @@ const (
 // memtable stays empty.
 func (s *State) pebbleOptions() *pebble.Options {
 	opts := &pebble.Options{
-		FS:                    s.fs,
+		FS:                    pacedFS{s.fs, &pacer{layers: s.layers, quit: s.stop, fatal: s.fatal}},
 		FormatMajorVersion:    formatMajor,
 		DisableWAL:            true,
 		MemTableSize:          1 << 20,
@@ -70,6 +70,16 @@ func (s *State) pebbleOptions() *pebble.Options {
 	// only lightly; not at all, it would cost a third more bytes.
 	opts.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }
 	return opts
+}
+
+// layers is how many tables lie over each other where that is most; 0 while the
+// database is being opened, which compacts already.
+func (s *State) layers() int {
+	db := s.opened.Load()
+	if db == nil {
+		return 0
+	}
+	return int(db.Metrics().Levels[0].Sublevels)
 }
 
 // pebbleLogger passes what Pebble says on. Pebble calls Fatalf for a failed
