@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -10,13 +11,15 @@ import (
 )
 
 // Merging what much load has left behind would take a processor and the disk for
-// minutes, also from the little load that comes after. It is paced, and only as
-// long as it is not needed: with many tables over each other reads suffer, and
-// then it goes as fast as it can.
+// minutes, also from the little load that comes after. It is paced by what comes
+// in: that many times the bytes of new tables, and a little for what is left. With
+// very many tables over each other reads suffer, and it goes as fast as it can.
 const (
-	paceBytes  = 16 << 20 // of merged tables a second
+	paceBytes  = 8 << 20 // of merged tables a second, when nothing comes in
+	paceTimes  = 5       // as many bytes for each of a new table
+	paceOver   = 10 * time.Second
 	paceBurst  = 50 * time.Millisecond
-	paceLayers = l0Compact + 4 // from so many tables over each other on it is not paced
+	paceLayers = 24 // from so many tables over each other on it is not paced
 	paceLook   = 250 * time.Millisecond
 )
 
@@ -33,7 +36,23 @@ type pacer struct {
 	mu     sync.Mutex // guards what follows
 	free   int64      // when the bytes so far have had their time, as mono.Now
 	looked int64      // when layers was asked last, as mono.Now
+	fresh  float64    // bytes of new tables, of which paceOver leaves 1/e
+	faded  int64      // when fresh was that, as mono.Now
 	urgent bool
+}
+
+// came tells of bytes of a new table.
+func (p *pacer) came(n int, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fade(now)
+	p.fresh += float64(n)
+}
+
+// fade forgets new bytes with time; mu is held.
+func (p *pacer) fade(now int64) {
+	p.fresh *= math.Exp(-float64(now-p.faded) / float64(paceOver))
+	p.faded = now
 }
 
 // wait returns when n bytes more may be written.
@@ -56,13 +75,15 @@ func (p *pacer) book(n int, now int64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if time.Duration(now-p.looked) >= paceLook {
+		p.fade(now)
 		p.looked, p.urgent = now, p.layers() >= paceLayers
 	}
 	if p.urgent {
 		p.free = now
 		return 0
 	}
-	p.free = max(p.free, now-int64(paceBurst)) + int64(n)*int64(time.Second)/paceBytes
+	rate := paceBytes + paceTimes*p.fresh/paceOver.Seconds()
+	p.free = max(p.free, now-int64(paceBurst)) + int64(float64(n)/rate*float64(time.Second))
 	return time.Duration(p.free - now)
 }
 

@@ -35,6 +35,7 @@ type State struct {
 	overlays sync.Pool     // of *overlay
 	tables   atomic.Uint64 // names of tables
 	opened   atomic.Pointer[pebble.DB]
+	pacer    *pacer
 
 	stop      chan struct{} // closed by Close
 	compacted chan struct{} // holds one; sent to after a compaction
@@ -73,6 +74,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.pacer = &pacer{layers: s.layers, quit: s.stop, fatal: s.fatal}
 	opts := s.pebbleOptions()
 	cache := pebble.NewCache(max(o.CacheBytes, 0))
 	if o.CacheBytes == 0 {

@@ -3,6 +3,8 @@ package store
 import (
 	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/chatnode/chatnode/internal/mono"
 )
 
 // tableWriteBytes is written at once. A table comes in blocks of some kilobytes,
@@ -11,14 +13,15 @@ const tableWriteBytes = 256 << 10
 
 // tableFile is a table being written.
 type tableFile struct {
-	f   vfs.File
-	buf []byte
+	f     vfs.File
+	buf   []byte
+	pacer *pacer // is told what there will be to merge
 }
 
 var _ objstorage.Writable = (*tableFile)(nil)
 
-func newTableFile(f vfs.File) *tableFile {
-	return &tableFile{f: f, buf: make([]byte, 0, tableWriteBytes)}
+func newTableFile(f vfs.File, p *pacer) *tableFile {
+	return &tableFile{f: f, buf: make([]byte, 0, tableWriteBytes), pacer: p}
 }
 
 // Write implements [objstorage.Writable].
@@ -39,6 +42,7 @@ func (t *tableFile) flush() error {
 	if len(t.buf) == 0 {
 		return nil
 	}
+	t.pacer.came(len(t.buf), mono.Now())
 	_, err := t.f.Write(t.buf)
 	t.buf = t.buf[:0]
 	return err
