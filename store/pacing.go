@@ -13,7 +13,8 @@ import (
 // Merging what much load has left behind would take a processor and the disk for
 // minutes, also from the little load that comes after. It is paced by what comes
 // in: that many times the bytes of new tables, and a little for what is left. With
-// very many tables over each other reads suffer, and it goes as fast as it can.
+// very many tables over each other reads suffer, and it goes as fast as it can
+// (docs/adr/0006).
 const (
 	paceBytes  = 8 << 20 // of merged tables a second, when nothing comes in
 	paceTimes  = 5       // as many bytes for each of a new table
