@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes every figure of docs/performance.md: about an hour on a quiet
+# Makes every figure of docs/performance.md: an hour and a half on a quiet
 # machine. Results go to the directory given (default: results) as JSON lines,
 # with one page that draws them. Comparison with peers needs their binaries:
 # JETSTREAM=… ETCD=… bench/measure.sh
@@ -47,6 +47,7 @@ if [ -n "${JETSTREAM:-}" ] && [ -n "${ETCD:-}" ]; then
 fi
 # Ten minutes of both processors full, and a history of 10 GB on each node: a
 # light load and a full one in turns, while it grows.
-run saturation throughput --outstanding 1024,1024,1024,1024,1024,1024,1024,1024,1024,1024 --duration 60s
-run growth throughput --outstanding 16,256,16,256,16,256,16,256,16,256,16,256,16,256,16,256,16 --payload 2KB --reads 0.02 --duration 45s
+run saturation throughput --outstanding 1024,1024,1024,1024,1024,1024,1024,1024,1024,1024 --duration 58s
+run growth throughput --outstanding 16,1024,1024,1024,16,1024,1024,1024,16,1024,1024,1024,1024,16 --payload 2KB --reads 0.02 --duration 50s
+run merging throughput --outstanding 16,1024,1024,1024,1024,1024,1024,1024,16,16 --payload 2KB --reads 0.02 --duration 36s
 bin/chatbench report "$out"/*.jsonl -o "$out/report.html" --plots "$out/plots"
