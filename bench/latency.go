@@ -249,22 +249,25 @@ func (f *flight) send(ctx context.Context, rate float64, seed uint64, opens func
 	}
 }
 
-// sender draws a connection for a message to conversation k: its own, or, with
-// fewer conversations than connections, any on another node than its reader.
+// sender is a connection for a message to conversation k: its own, or, with fewer
+// conversations than connections, any. It is on another node than the reader,
+// where there is one.
 func (f *flight) sender(rnd *rand.Rand, k int) int {
 	n := len(f.senders)
-	if len(f.convs) >= n || f.nodes < 2 {
-		return k % n
+	i := k % n
+	if n < 2 || f.nodes < 2 {
+		return i
 	}
-	for {
-		if i := rnd.IntN(n); i%f.nodes != f.reader(k)%f.nodes {
-			return i
-		}
+	if len(f.convs) < n {
+		i = rnd.IntN(n)
 	}
+	for i%f.nodes == f.reader(k)%f.nodes { // connections 0 and 1 are on different nodes
+		i = rnd.IntN(n)
+	}
+	return i
 }
 
-// reader is the connection that awaits the messages of conversation k: not on the
-// node of connection k, where there is another.
+// reader is the connection that awaits the messages of conversation k.
 func (f *flight) reader(k int) int { return (k + 1) % len(f.readers) }
 
 // one sends a message to conversation k whose text begins with its scheduled time.

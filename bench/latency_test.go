@@ -12,9 +12,9 @@ import (
 // node would else be, for some messages, that to one on the same.
 func TestSendersAreElsewhere(t *testing.T) {
 	const seed = 7
-	for _, tt := range []struct{ nodes, convs int }{{3, 1}, {3, 2}, {3, 200}, {2, 1}, {5, 3}} {
+	for _, tt := range []struct{ nodes, convs, conns int }{{3, 1, 0}, {3, 2, 0}, {3, 200, 0}, {2, 1, 0}, {5, 3, 0}, {3, 200, 7}, {3, 5, 4}} {
 		w := DefaultLatency()
-		w.Conversations = tt.convs
+		w.Conversations, w.Connections = tt.convs, tt.conns
 		n := w.connections(tt.nodes)
 		f := &flight{w: w, nodes: tt.nodes, senders: make([]*client.Client, n), readers: make([]*client.Client, n)}
 		f.convs = append(f.convs, make([]chat.ConvID, tt.convs)...)

@@ -88,10 +88,10 @@ func (w *BatchWriter) Finish(at Stamp) []byte {
 }
 
 // Detach is Finish for a payload that outlives the writer: the writer starts
-// over with a new buffer of the given capacity.
-func (w *BatchWriter) Detach(at Stamp, nextBytes int) []byte {
+// over without a buffer.
+func (w *BatchWriter) Detach(at Stamp) []byte {
 	b := w.Finish(at)
-	w.buf = make([]byte, 0, nextBytes)
+	w.buf = nil
 	return b
 }
 

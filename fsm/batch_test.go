@@ -38,7 +38,7 @@ func TestBatchReadsBack(t *testing.T) {
 		if n == fsm.BatchCommandsMax && w.Fits(1) {
 			t.Error("a full batch has room, want none")
 		}
-		payload := w.Detach(fsm.Stamp{TimeMS: int64(round)}, 1024)
+		payload := w.Detach(fsm.Stamp{TimeMS: int64(round)})
 		b, err := fsm.ReadBatch(payload)
 		if err != nil {
 			t.Fatalf("ReadBatch of %d commands = %v, want no error", n, err)
@@ -149,7 +149,7 @@ func TestBatchGrowsOnce(t *testing.T) {
 		for range n {
 			w.Add(fsmtest.Salt(1), cmd)
 		}
-		w.Detach(fsm.Stamp{TimeMS: 1}, 0)
+		w.Detach(fsm.Stamp{TimeMS: 1})
 	})
 	if allocs > 2 { // with the race detector making room takes two
 		t.Errorf("a batch took %v allocations, want 1", allocs)

@@ -31,10 +31,10 @@ type State struct {
 	log      *slog.Logger
 	fatal    *Fatal
 	mem      budget
-	merges   sync.Pool     // of *merge
-	overlays sync.Pool     // of *overlay
-	tables   atomic.Uint64 // names of tables
-	opened   atomic.Pointer[pebble.DB]
+	merges   sync.Pool                 // of *merge
+	overlays sync.Pool                 // of *overlay
+	tables   atomic.Uint64             // names of tables
+	opened   atomic.Pointer[pebble.DB] // db, for compactions, which begin before Open has returned
 	pacer    *pacer
 
 	stop      chan struct{} // closed by Close
@@ -91,6 +91,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 	s.db, s.opts = db, opts
 	s.opened.Store(db)
 	if err := s.removeOrphans(); err != nil {
+		close(s.stop) // nothing is paced any more
 		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
 	}
 	s.wg.Add(1)

@@ -22,12 +22,23 @@ import (
 // threadCPU is the processor time of the calling thread: without the flushes and
 // the garbage collection that run beside it.
 func threadCPU() time.Duration {
-	var u syscall.Rusage
 	const thread = 1 // RUSAGE_THREAD
-	if err := syscall.Getrusage(thread, &u); err != nil {
+	return usedCPU(thread)
+}
+
+func usedCPU(who int) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(who, &u); err != nil {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// letters fills a text, of which some letters are more frequent than others.
+func letters(rng *rand.Rand, text []byte) {
+	for i := range text {
+		text[i] = "etaoinshrdlu etaoin qwertyuiopasdfghjklzxcvbnm"[rng.IntN(46)]
+	}
 }
 
 // applyLoad is the committed entries of eight groups: messages of 256 bytes to a
@@ -83,7 +94,7 @@ func sender(name chat.ConvID) chat.UserID { return chat.UserID("u-" + name[6:18]
 
 func (l *applyLoad) entry(g int, w *fsm.BatchWriter) *raft.Log {
 	l.index[g]++
-	return &raft.Log{Index: l.index[g], Term: 1, Type: raft.LogCommand, Data: w.Detach(fsm.Stamp{TimeMS: l.ms}, 0)}
+	return &raft.Log{Index: l.index[g], Term: 1, Type: raft.LogCommand, Data: w.Detach(fsm.Stamp{TimeMS: l.ms})}
 }
 
 func (l *applyLoad) apply(b *testing.B, g int, logs []*raft.Log) {
@@ -108,9 +119,7 @@ func (l *applyLoad) messages(g int) *raft.Log {
 	var w fsm.BatchWriter
 	for range applyCommands {
 		name := l.convs[g][l.rng.IntN(len(l.convs[g]))]
-		for i := range l.text {
-			l.text[i] = "etaoinshrdlu etaoin qwertyuiopasdfghjklzxcvbnm"[l.rng.IntN(46)]
-		}
+		letters(l.rng, l.text)
 		c := fsmtest.Send(name, sender(name), fsmtest.ID(l.ms, l.rng.Uint64()), string(l.text))
 		w.Add(fsmtest.Salt(l.rng.Uint64()), fsm.Encode(nil, c))
 	}

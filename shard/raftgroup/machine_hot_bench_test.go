@@ -19,13 +19,7 @@ import (
 
 // processCPU is the processor time of the process: flushes, compactions and the
 // garbage collection included.
-func processCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
+func processCPU() time.Duration { return usedCPU(syscall.RUSAGE_SELF) }
 
 const (
 	hotCommands = 480 // per entry
@@ -38,15 +32,13 @@ const (
 func hotEntry(index uint64, name chat.ConvID, rng *rand.Rand, ms int64, text []byte) *raft.Log {
 	var w fsm.BatchWriter
 	for i := range hotCommands {
-		for j := range text {
-			text[j] = "etaoinshrdlu etaoin qwertyuiopasdfghjklzxcvbnm"[rng.IntN(46)]
-		}
+		letters(rng, text)
 		id := fsmtest.ID(ms-int64(rng.IntN(20)), rng.Uint64())
 		id[6], id[7] = id[6]|byte(rng.IntN(16)), byte(rng.IntN(256)) // as a UUIDv7 has it
 		c := fsmtest.Send(name, hotSender(i), id, string(text))
 		w.Add(fsmtest.Salt(rng.Uint64()), fsm.Encode(nil, c))
 	}
-	return &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: w.Detach(fsm.Stamp{TimeMS: ms}, 0)}
+	return &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: w.Detach(fsm.Stamp{TimeMS: ms})}
 }
 
 func hotSender(i int) chat.UserID { return chat.UserID(fmt.Sprintf("user-%d", i%hotSenders)) }
@@ -78,7 +70,7 @@ func BenchmarkApplyHot(b *testing.B) {
 				others = append(others, chat.Change{User: hotSender(i + 1), Role: chat.Writer})
 			}
 			w.Add(fsmtest.Salt(0), fsm.Encode(nil, fsmtest.Group(name, hotSender(0), fsmtest.ID(ms, 1), others...)))
-			l.apply(b, 0, []*raft.Log{{Index: 1, Term: 1, Type: raft.LogCommand, Data: w.Detach(fsm.Stamp{TimeMS: ms}, 0)}})
+			l.apply(b, 0, []*raft.Log{{Index: 1, Term: 1, Type: raft.LogCommand, Data: w.Detach(fsm.Stamp{TimeMS: ms})}})
 
 			index, text := uint64(1), make([]byte, 256)
 			entries := make([]*raft.Log, hotRound)

@@ -206,7 +206,7 @@ func (w *worker) seal() []byte {
 		_, _ = w.salts.Read(salt[:]) // never fails
 		w.write.Add(salt, w.batch[i].cmd)
 	}
-	return w.write.Detach(fsm.Stamp{TimeMS: w.p.g.host.now().UnixMilli()}, 0)
+	return w.write.Detach(fsm.Stamp{TimeMS: w.p.g.host.now().UnixMilli()})
 }
 
 // settle waits for Raft and hands out the results.
