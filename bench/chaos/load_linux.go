@@ -133,11 +133,6 @@ func (l *load) create(ctx context.Context, conv string, all bool) error {
 func (l *load) answered(op *check.Op, ack chat.Ack, err error) {
 	op.Return, op.Code = l.now(), string(chat.CodeOf(err))
 	op.Outcome = outcome(err)
-	if accessCode(err) {
-		// The next message was not chained behind this one, and an earlier
-		// attempt of it may still land: it claims no order any more.
-		op.N = 0
-	}
 	if err == nil {
 		op.Seq, op.MsgNo, op.TimeMS, op.Root = uint64(ack.Seq), uint64(ack.MsgNo), ack.TimeMS, fmt.Sprintf("%x", ack.Root[:])
 		l.mu.Lock()
@@ -148,25 +143,20 @@ func (l *load) answered(op *check.Op, ack chat.Ack, err error) {
 	l.rec.Return(op)
 }
 
-// outcome says what the caller may conclude from an error. Only what no state of
-// the log could change is certainly without effect. A refusal by access is not:
-// another node may still be trying an earlier attempt of the same message, which
-// lands if the user is admitted again meanwhile.
+// outcome says what the caller may conclude from an error. A refusal that follows
+// from the command alone is certainly without effect, and so is one by access or
+// by membership: the conversation keeps it, so that no other attempt of the same
+// command lands when the state has changed.
 func outcome(err error) check.Outcome {
 	switch chat.CodeOf(err) {
 	case chat.OK:
 		return check.OK
-	case chat.Invalid, chat.TooLarge, chat.InvalidUTF8:
+	case chat.Invalid, chat.TooLarge, chat.InvalidUTF8,
+		chat.NotFound, chat.Forbidden, chat.NotMember, chat.AlreadyMember, chat.MemberLimit, chat.LastOwner:
 		return check.Refused
 	default:
 		return check.Unknown
 	}
-}
-
-// accessCode says that the sender was no member when the answer was made.
-func accessCode(err error) bool {
-	code := chat.CodeOf(err)
-	return code == chat.NotFound || code == chat.Forbidden
 }
 
 func (l *load) head(conv string) uint64 {

@@ -93,7 +93,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestOutcome: only what no state of the log could change is taken as without
+// TestOutcome: only what the log holds every later attempt to is taken as without
 // effect.
 func TestOutcome(t *testing.T) {
 	tests := []struct {
@@ -102,7 +102,8 @@ func TestOutcome(t *testing.T) {
 	}{
 		{nil, check.OK},
 		{chat.E("send", chat.TooLarge, "", nil), check.Refused},
-		{chat.E("send", chat.NotFound, "", nil), check.Unknown},
+		{chat.E("send", chat.NotFound, "", nil), check.Refused},
+		{chat.E("change members", chat.AlreadyMember, "", nil), check.Refused},
 		{chat.E("send", chat.Unavailable, "", nil), check.Unknown},
 		{chat.E("send", chat.Timeout, "", nil), check.Unknown},
 		{chat.E("send", chat.Busy, "", nil), check.Unknown},

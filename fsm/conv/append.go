@@ -39,6 +39,9 @@ func (m *Machine) append(v *fsm.AppendView) (fsm.Result, error) {
 	if res, ok := checkID(&v.ClientID, max(m.tx.now, h.timeMS)); !ok {
 		return res, nil
 	}
+	if res, ok, err := m.refusedBefore(h, v.Sender, &v.ClientID); err != nil || ok {
+		return res, err
+	}
 	if !v.After.IsZero() {
 		if seq, err = m.seen(h, &v.After, v.Sender); err != nil {
 			return fsm.Result{}, err
@@ -53,9 +56,9 @@ func (m *Machine) append(v *fsm.AppendView) (fsm.Result, error) {
 	}
 	switch {
 	case who.role == chat.NoRole:
-		return fsm.Refuse(chat.NotFound, ""), nil
+		return m.refuse(h, v.Sender, &v.ClientID, fsm.Refuse(chat.NotFound, ""))
 	case who.role < chat.Writer:
-		return fsm.Refuse(chat.Forbidden, "readers of this conversation do not write"), nil
+		return m.refuse(h, v.Sender, &v.ClientID, fsm.Refuse(chat.Forbidden, "readers of this conversation do not write"))
 	}
 	if res, ok := checkMessage(v); !ok {
 		return res, nil

@@ -30,9 +30,10 @@ type hot struct {
 
 // knownRole is a member's role and the one copy of its id that others share.
 type knownRole struct {
-	user chat.UserID
-	sum  uint32 // of the id: another user is mostly told from it without a look at the id
-	role chat.Role
+	user  chat.UserID
+	sum   uint32 // of the id: another user is mostly told from it without a look at the id
+	role  chat.Role
+	clean bool // certainly without refusals
 }
 
 // cache holds the hot conversations of a group. When it is full, a hand goes around

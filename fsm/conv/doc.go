@@ -19,5 +19,7 @@
 //	V5  An entry is visible to a user iff its seq is within one of the user's
 //	    intervals [joined, left].
 //	V6  The Merkle root of size n is that of RFC 6962 over the leaves 1..n.
-//	V7  A refused command writes nothing.
+//	V7  A refused command appends nothing. Where the state refused it, not the
+//	    command itself, the refusal is kept, and each later attempt under the
+//	    same client id gets the same answer.
 package conv

@@ -12,10 +12,11 @@ import (
 
 // Kinds of rows behind a conversation's prefix.
 const (
-	kindConv   byte = 0x01 // the conversation itself; one row
-	kindEntry  byte = 0x02 // ‖ seq u64
-	kindMember byte = 0x03 // ‖ user id
-	kindID     byte = 0x05 // ‖ client id 16 ‖ sender
+	kindConv    byte = 0x01 // the conversation itself; one row
+	kindEntry   byte = 0x02 // ‖ seq u64
+	kindMember  byte = 0x03 // ‖ user id
+	kindID      byte = 0x05 // ‖ client id 16 ‖ sender
+	kindRefused byte = 0x06 // ‖ user id
 )
 
 // prefixBytes is group u32 ‖ area u8 ‖ hash64 ‖ idhash 8. The first 12 bits of

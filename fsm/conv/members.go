@@ -29,12 +29,15 @@ func (m *Machine) changeMembers(c *fsm.ChangeMembers) (fsm.Result, error) {
 	if res, ok := checkID(&c.ClientID, max(m.tx.now, h.timeMS)); !ok {
 		return res, nil
 	}
+	if res, ok, err := m.refusedBefore(h, []byte(c.Actor), &c.ClientID); err != nil || ok {
+		return res, err
+	}
 	actor, err := h.role(m.tx.w, []byte(c.Actor))
 	if err != nil {
 		return fsm.Result{}, err
 	}
 	if actor.role == chat.NoRole {
-		return fsm.Refuse(chat.NotFound, ""), nil
+		return m.refuse(h, []byte(c.Actor), &c.ClientID, fsm.Refuse(chat.NotFound, ""))
 	}
 	if res, ok := checkChanges(h, c); !ok {
 		return res, nil
@@ -47,7 +50,7 @@ func (m *Machine) changeMembers(c *fsm.ChangeMembers) (fsm.Result, error) {
 	}
 	p, res, ok := plan(h, actor, c.Changes, rows)
 	if !ok {
-		return res, nil
+		return m.refuse(h, []byte(c.Actor), &c.ClientID, res)
 	}
 	return m.change(h, c, actor, rows, p, raw)
 }

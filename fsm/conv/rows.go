@@ -20,18 +20,20 @@ type convRow struct {
 	membersMax uint32
 	members    int
 	owners     int
+	refusers   int // users with a row of refusals
 	title      string
 }
 
 // id str8 ‖ kind u8 ‖ policy u8 ‖ members_max uvarint ‖ members uvarint ‖
-// owners uvarint ‖ title str.
+// owners uvarint ‖ title str ‖ refusers uvarint.
 func (c *convRow) append(dst []byte) []byte {
 	dst = appendStr8(dst, c.id)
 	dst = append(dst, byte(c.kind), byte(c.policy))
 	dst = binary.AppendUvarint(dst, uint64(c.membersMax))
 	dst = binary.AppendUvarint(dst, uint64(c.members))
 	dst = binary.AppendUvarint(dst, uint64(c.owners))
-	return appendStr(dst, c.title)
+	dst = appendStr(dst, c.title)
+	return binary.AppendUvarint(dst, uint64(c.refusers))
 }
 
 func decodeConvRow(b []byte) (convRow, error) {
@@ -41,6 +43,7 @@ func decodeConvRow(b []byte) (convRow, error) {
 	row.members = c.count(chat.ChannelMembersMax)
 	row.owners = c.count(chat.ChannelMembersMax)
 	row.title = string(c.str(chat.TitleBytesMax))
+	row.refusers = c.count(RefusersMax)
 	if c.bad || len(c.b) != 0 {
 		return row, corrupt(opRow, "the row of a conversation is malformed")
 	}

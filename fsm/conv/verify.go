@@ -109,6 +109,9 @@ func (v *verifier) conversation() error {
 	if err := v.members(); err != nil {
 		return err
 	}
+	if err := v.refusals(); err != nil {
+		return err
+	}
 	return v.countIDs()
 }
 

@@ -25,7 +25,14 @@ func NewModel() *Model { return &Model{Convs: map[chat.ConvID]*Conversation{}} }
 // Conversation is the log of one conversation.
 type Conversation struct {
 	Entries []chat.Entry
+	Refused map[chat.UserID][]Refusal // by the state, not by the command alone
 	leaves  []chat.Hash
+}
+
+// Refusal is the answer to a client id that was refused.
+type Refusal struct {
+	ID   chat.ClientID
+	Code chat.Code
 }
 
 // Span is a run of entries that a user may see, To 0 while it is open.
@@ -125,6 +132,30 @@ func (m *Model) Check(ms int64, salt chat.Salt, cmd fsm.Command, got fsm.Result)
 
 func refuse(c chat.Code) fsm.Result { return fsm.Result{Code: c} }
 
+// refuse refuses a command for what the conversation is now, for good.
+func (c *Conversation) refuse(user chat.UserID, id chat.ClientID, code chat.Code) fsm.Result {
+	const perUser, users = 64, 1024
+	if code == chat.Invalid || (len(c.Refused[user]) == 0 && len(c.Refused) == users) {
+		return refuse(code)
+	}
+	if c.Refused == nil {
+		c.Refused = map[chat.UserID][]Refusal{}
+	}
+	list := append(c.Refused[user], Refusal{id, code})
+	c.Refused[user] = list[max(0, len(list)-perUser):]
+	return refuse(code)
+}
+
+// refused is the code with which a command was refused before, else OK.
+func (c *Conversation) refused(user chat.UserID, id chat.ClientID) chat.Code {
+	for _, r := range c.Refused[user] {
+		if r.ID == id {
+			return r.Code
+		}
+	}
+	return chat.OK
+}
+
 func (m *Model) apply(ms int64, salt chat.Salt, cmd fsm.Command, got fsm.Result) fsm.Result {
 	switch c := cmd.(type) {
 	case fsm.Append:
@@ -221,15 +252,18 @@ func (m *Model) append(ms int64, salt chat.Salt, c fsm.Append, got fsm.Result) f
 	if code := badID(c.ClientID, conv.now(ms)); code != chat.OK {
 		return refuse(code)
 	}
+	if code := conv.refused(c.Sender, c.ClientID); code != chat.OK {
+		return refuse(code)
+	}
 	if c.After != (chat.ClientID{}) && conv.find(ms, c.Sender, c.After, fsm.Result{Ack: chat.Ack{Dup: got.Code != chat.PredecessorAbsent}}) == nil {
 		return refuse(chat.PredecessorAbsent)
 	}
 	s := conv.Standings()[c.Sender]
 	switch {
 	case s == nil || s.Role == chat.NoRole:
-		return refuse(chat.NotFound)
+		return conv.refuse(c.Sender, c.ClientID, chat.NotFound)
 	case s.Role < chat.Writer:
-		return refuse(chat.Forbidden)
+		return conv.refuse(c.Sender, c.ClientID, chat.Forbidden)
 	}
 	if code := badMessage(c); code != chat.OK {
 		return refuse(code)
@@ -363,10 +397,13 @@ func (m *Model) changeMembers(ms int64, salt chat.Salt, c fsm.ChangeMembers, got
 	if code := badID(c.ClientID, conv.now(ms)); code != chat.OK {
 		return refuse(code)
 	}
+	if code := conv.refused(c.Actor, c.ClientID); code != chat.OK {
+		return refuse(code)
+	}
 	all := conv.Standings()
 	actor := all[c.Actor]
 	if actor == nil || actor.Role == chat.NoRole {
-		return refuse(chat.NotFound)
+		return conv.refuse(c.Actor, c.ClientID, chat.NotFound)
 	}
 	if conv.Entries[0].Body.Kind == chat.Direct {
 		return refuse(chat.FixedMembers)
@@ -386,7 +423,7 @@ func (m *Model) changeMembers(ms int64, salt chat.Salt, c fsm.ChangeMembers, got
 	}
 	typ, code := judge(all, c)
 	if code != chat.OK {
-		return refuse(code)
+		return conv.refuse(c.Actor, c.ClientID, code)
 	}
 	members, owners := 0, 0
 	for u, s := range all {
@@ -399,9 +436,9 @@ func (m *Model) changeMembers(ms int64, salt chat.Salt, c fsm.ChangeMembers, got
 	}
 	switch {
 	case members > int(conv.Entries[0].Body.MembersMax):
-		return refuse(chat.MemberLimit)
+		return conv.refuse(c.Actor, c.ClientID, chat.MemberLimit)
 	case members > 0 && owners == 0:
-		return refuse(chat.LastOwner)
+		return conv.refuse(c.Actor, c.ClientID, chat.LastOwner)
 	}
 	return conv.add(ms, salt, chat.Entry{
 		Conv: c.Conv, Sender: c.Actor, Device: c.Device, ClientID: c.ClientID, Type: typ, Body: chat.Body{Changes: c.Changes},
