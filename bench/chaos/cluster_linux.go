@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/chatnode/chatnode/bench/target"
 	"github.com/chatnode/chatnode/internal/fault"
 	"github.com/chatnode/chatnode/internal/fault/disk"
 	"github.com/chatnode/chatnode/internal/fault/faultfs"
@@ -84,8 +84,8 @@ func (c *cluster) house(n *node, want needs) error {
 		n.client, n.peer = n.host.Addr.String()+":7400", n.host.Addr.String()+":7401"
 	} else {
 		var err1, err2 error
-		n.client, err1 = freeAddress()
-		n.peer, err2 = freeAddress()
+		n.client, err1 = target.FreeAddress("127.0.0.1")
+		n.peer, err2 = target.FreeAddress("127.0.0.1")
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
@@ -101,21 +101,6 @@ func (c *cluster) house(n *node, want needs) error {
 		}
 	}
 	return err
-}
-
-// Ports are taken below the range that outgoing connections use, so that a node
-// finds its port free again after a restart.
-const portMin, portMax = 12000, 30000
-
-func freeAddress() (string, error) {
-	for range 200 {
-		addr := fmt.Sprintf("127.0.0.1:%d", portMin+rand.IntN(portMax-portMin))
-		ln, err := net.Listen("tcp", addr)
-		if err == nil {
-			return addr, ln.Close()
-		}
-	}
-	return "", errors.New("found no free port")
 }
 
 // start makes the cluster: the first node alone, the others join.

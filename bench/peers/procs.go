@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -57,6 +58,10 @@ func (p *process) kill() {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
+// Ports are taken below the range that the kernel gives to outgoing connections,
+// so that a server finds its port free at its start and after a restart.
+const portMin, portMax = 12_000, 30_000
+
 // freePorts gives n ports of loopback that nobody listened on a moment ago.
 func freePorts(n int) ([]int, error) {
 	var ports []int
@@ -66,15 +71,17 @@ func freePorts(n int) ([]int, error) {
 			_ = l.Close()
 		}
 	}()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+	for range 1000 {
+		if len(ports) == n {
+			return ports, nil
 		}
-		held = append(held, l)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		port := portMin + rand.IntN(portMax-portMin)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			held = append(held, l)
+			ports = append(ports, port)
+		}
 	}
-	return ports, nil
+	return nil, fmt.Errorf("found %d of %d free ports between %d and %d", len(ports), n, portMin, portMax)
 }
 
 // cpuOf is the processor time that the processes have used.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,9 +150,11 @@ func (t *Target) newNode(place int) (*Node, error) {
 		host = t.network.address(place)
 		n.in = func(start func() error) error { return t.network.in(place, start) }
 	}
-	var addrs []string
-	if err := n.in(func() (err error) { addrs, err = freeAddresses(host, 3); return err }); err != nil {
-		return nil, err
+	var addrs [3]string // for clients, peers and profiles
+	for i := range addrs {
+		if err := n.in(func() (err error) { addrs[i], err = FreeAddress(host); return err }); err != nil {
+			return nil, err
+		}
 	}
 	n.URL, n.peer = "http://"+addrs[0], addrs[1]
 	n.args = []string{
@@ -175,20 +176,6 @@ func (t *Target) newNode(place int) (*Node, error) {
 	}
 	n.args = append(n.args, t.spawned.Args...)
 	return n, nil
-}
-
-// freeAddresses gives n ports of a host that nobody listened on a moment ago.
-func freeAddresses(host string, n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }
 
 // boot starts the first node, then the others, and waits for health.

@@ -2,6 +2,8 @@ package target
 
 import (
 	"encoding/base64"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,29 @@ func TestAttach(t *testing.T) {
 	}{{nil, "s"}, {[]string{"x:1"}, ""}} {
 		if _, err := Attach(bad.addrs, []byte(bad.secret), "", nil); err == nil {
 			t.Errorf("Attach(%v, %q) succeeds", bad.addrs, bad.secret)
+		}
+	}
+}
+
+// TestFreeAddress: a port is given out once, and below those that the kernel
+// gives to outgoing connections.
+func TestFreeAddress(t *testing.T) {
+	seen := map[string]bool{}
+	for range 300 {
+		addr, err := FreeAddress("127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[addr] {
+			t.Fatalf("%s is given twice", addr)
+		}
+		seen[addr] = true
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < portMin || n >= portMax {
+			t.Errorf("%s is outside of %d to %d", addr, portMin, portMax)
 		}
 	}
 }
