@@ -28,3 +28,22 @@ func ViewAround(g *GroupState, fn func()) (*View, error) {
 func Merge(s *State) error { return s.db.Compact(context.Background(), []byte{0}, []byte{0xff}, false) }
 
 const MergeCategory = mergeCategory
+
+// L0Compact is how many tables may lie over each other before they are merged.
+const L0Compact = l0Compact
+
+// AwaitLayers returns when fewer than n tables lie over each other. The test's own
+// time limit ends it otherwise.
+func AwaitLayers(s *State, n int) {
+	for s.layers() >= n {
+		runtime.Gosched()
+	}
+}
+
+// PaceBytesCame is what the pacer of compactions knows of new tables.
+func PaceBytesCame(s *State) float64 {
+	p := s.opts.FS.(pacedFS).pacer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fresh
+}

@@ -31,11 +31,11 @@ type State struct {
 	log      *slog.Logger
 	fatal    *Fatal
 	mem      budget
-	merges   sync.Pool                 // of *merge
-	overlays sync.Pool                 // of *overlay
-	tables   atomic.Uint64             // names of tables
-	opened   atomic.Pointer[pebble.DB] // db, for compactions, which begin before Open has returned
+	merges   sync.Pool     // of *merge
+	overlays sync.Pool     // of *overlay
+	tables   atomic.Uint64 // names of tables
 	pacer    *pacer
+	merging  *scheduler
 
 	stop      chan struct{} // closed by Close
 	compacted chan struct{} // holds one; sent to after a compaction
@@ -75,6 +75,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.pacer = &pacer{layers: s.layers, quit: s.stop, fatal: s.fatal}
+	s.merging = newScheduler()
 	opts := s.pebbleOptions()
 	cache := pebble.NewCache(max(o.CacheBytes, 0))
 	if o.CacheBytes == 0 {
@@ -89,11 +90,10 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 		return nil, readError("open state", err)
 	}
 	s.db, s.opts = db, opts
-	s.opened.Store(db)
 	if err := s.removeOrphans(); err != nil {
-		close(s.stop) // nothing is paced any more
 		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
 	}
+	s.merging.begin()
 	s.wg.Add(1)
 	go s.flusher()
 	return s, nil

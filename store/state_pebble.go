@@ -29,7 +29,7 @@ const (
 // memtable stays empty.
 func (s *State) pebbleOptions() *pebble.Options {
 	opts := &pebble.Options{
-		FS:                    pacedFS{s.fs, &pacer{layers: s.layers, quit: s.stop, fatal: s.fatal}},
+		FS:                    pacedFS{s.fs, s.pacer},
 		FormatMajorVersion:    formatMajor,
 		DisableWAL:            true,
 		MemTableSize:          1 << 20,
@@ -38,10 +38,7 @@ func (s *State) pebbleOptions() *pebble.Options {
 		LBaseMaxBytes:         256 << 20,
 		MaxOpenFiles:          1024,
 		BytesPerSync:          bytesPerSync,
-		// Two cores serve everything: one compaction at a time is enough and
-		// leaves the other core to the log.
-		CompactionConcurrencyRange: func() (int, int) { return 1, 1 },
-		Logger:                     pebbleLogger{log: s.log, fatal: s.fatal},
+		Logger:                pebbleLogger{log: s.log, fatal: s.fatal},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { _ = s.fatal.Fail("write state", err) },
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
@@ -62,25 +59,15 @@ func (s *State) pebbleOptions() *pebble.Options {
 		l.FilterPolicy = bloom.FilterPolicy(10)
 		l.FilterType = pebble.TableFilter
 	}
-	// Pebble's own scheduler looks ten times a second whether more compactions may
-	// run, which would be most of what this database costs an idle node. Here the
-	// number never changes, so the end of a compaction is all there is to notice.
-	opts.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
+	opts.Experimental.CompactionScheduler = s.merging
 	// What a flush writes is read again by the next compaction, so it is packed
 	// only lightly; not at all, it would cost a third more bytes.
 	opts.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }
 	return opts
 }
 
-// layers is how many tables lie over each other where that is most; 0 while the
-// database is being opened, which compacts already.
-func (s *State) layers() int {
-	db := s.opened.Load()
-	if db == nil {
-		return 0
-	}
-	return int(db.Metrics().Levels[0].Sublevels)
-}
+// layers is how many tables lie over each other where that is most.
+func (s *State) layers() int { return int(s.db.Metrics().Levels[0].Sublevels) }
 
 // pebbleLogger passes what Pebble says on. Pebble calls Fatalf for a failed
 // write and expects the process to end; here the owner ends it, and the state
