@@ -11,7 +11,8 @@
 //
 //	F1  Equal prefixes of a group's log give equal state on every replica, in
 //	    whatever batches, caches and restarts they were applied.
-//	F2  A refused command leaves no trace in the state.
+//	F2  A refused command leaves no trace in the state, unless the machine says
+//	    that it keeps the answer.
 //	F3  A command that this binary does not know, or cannot read, is refused
 //	    before it reaches a log ([CheckCommand]); one that is in the log halts
 //	    the group. To skip an entry is to diverge silently.

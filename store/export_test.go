@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"runtime"
+	"time"
 )
 
 // BufferedBytes is the memory of all layers.
@@ -29,15 +30,22 @@ func Merge(s *State) error { return s.db.Compact(context.Background(), []byte{0}
 
 const MergeCategory = mergeCategory
 
-// L0Compact is how many tables may lie over each other before they are merged.
+// L0Compact is more tables over each other than are left unmerged.
 const L0Compact = l0Compact
 
-// AwaitLayers returns when fewer than n tables lie over each other. The test's own
-// time limit ends it otherwise.
-func AwaitLayers(s *State, n int) {
+// AwaitLayers returns when fewer than n tables lie over each other, or the time is
+// over, which it reports by false.
+func AwaitLayers(s *State, n int, limit time.Duration) bool {
+	end := time.NewTimer(limit)
+	defer end.Stop()
 	for s.layers() >= n {
-		runtime.Gosched()
+		select {
+		case <-s.compacted:
+		case <-end.C:
+			return false
+		}
 	}
+	return true
 }
 
 // PaceBytesCame is what the pacer of compactions knows of new tables.

@@ -71,14 +71,30 @@ func (p *pacer) wait(n int) {
 	}
 }
 
+// look asks now and then how many tables lie over each other, without the lock:
+// flushes shall not wait for the answer.
+func (p *pacer) look(now int64) {
+	p.mu.Lock()
+	due := time.Duration(now-p.looked) >= paceLook
+	if due {
+		p.fade(now)
+		p.looked = now
+	}
+	p.mu.Unlock()
+	if !due {
+		return
+	}
+	urgent := p.layers() >= paceLayers
+	p.mu.Lock()
+	p.urgent = urgent
+	p.mu.Unlock()
+}
+
 // book gives n bytes their time and says how long to wait for it.
 func (p *pacer) book(n int, now int64) time.Duration {
+	p.look(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Duration(now-p.looked) >= paceLook {
-		p.fade(now)
-		p.looked, p.urgent = now, p.layers() >= paceLayers
-	}
 	if p.urgent {
 		p.free = now
 		return 0

@@ -9,7 +9,9 @@ import (
 // scheduler lets one compaction run at a time: two cores serve everything, and one
 // stays with the log. None runs before [scheduler.begin], since Pebble's Open
 // waits for all that have begun, and with paced merging a node would not be there
-// for that long.
+// for that long. (Raising the format of the tables inside Open may wait for a
+// compaction, too; that of formats before pebble.FormatPrePebblev1MarkedCompacted,
+// which no directory of ours ever had.)
 //
 // Pebble's own scheduler looks ten times a second whether more compactions may
 // run, which would be most of what this database costs an idle node. Here the
@@ -46,6 +48,9 @@ func (s *scheduler) begin() {
 func (s *scheduler) grant() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.granting { // by one at a time, so that Unregister knows when nobody does
+		s.granted.Wait()
+	}
 	for s.begun && !s.ended && !s.running {
 		s.running, s.granting, s.refused = true, true, false
 		s.mu.Unlock()

@@ -31,12 +31,14 @@ func (f gateFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, e
 	return f.FS.Create(name, category)
 }
 
+const limit = 30 * time.Second
+
 // within fails the test when ch gives nothing in time.
 func within[T any](t *testing.T, ch <-chan T, what string) (v T) {
 	t.Helper()
 	select {
 	case v = <-ch:
-	case <-time.After(30 * time.Second):
+	case <-time.After(limit):
 		t.Fatalf("waited too long until %s", what)
 	}
 	return v
@@ -83,7 +85,9 @@ func TestOpenDoesNotWaitForMerging(t *testing.T) {
 		t.Errorf("%d rows while merging, want %d", len(rows), store.L0Compact+4)
 	}
 	close(after.open)
-	store.AwaitLayers(s, store.L0Compact)
+	if !store.AwaitLayers(s, store.L0Compact, limit) {
+		t.Error("not everything was merged")
+	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
@@ -103,7 +107,9 @@ func TestMergesFollowEachOther(t *testing.T) {
 		}
 	}
 	close(gate.open)
-	store.AwaitLayers(s, store.L0Compact)
+	if !store.AwaitLayers(s, store.L0Compact, limit) {
+		t.Error("not everything was merged")
+	}
 }
 
 // TestPaceHearsOfFlushes: what flushes write gives merging its pace.

@@ -18,8 +18,8 @@ const (
 	// bytesPerSync is after how many bytes of a table the disk is told to begin
 	// with them: the log's fsyncs must not queue behind many megabytes.
 	bytesPerSync = 1 << 20
-	// l0Compact is how many tables of a group may lie over each other before they
-	// are merged: more make fewer bytes, fewer make faster reads.
+	// l0Compact is when tables over each other are merged: more make fewer bytes,
+	// fewer make faster reads. Pebble counts each twice, so it begins at half.
 	l0Compact = 8
 	// l0Stop is where batches begin to wait for compactions.
 	l0Stop = 32

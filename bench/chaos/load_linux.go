@@ -146,7 +146,8 @@ func (l *load) answered(op *check.Op, ack chat.Ack, err error) {
 // outcome says what the caller may conclude from an error. A refusal that follows
 // from the command alone is certainly without effect, and so is one by access or
 // by membership: the conversation keeps it, so that no other attempt of the same
-// command lands when the state has changed.
+// command lands when the state has changed. The ids of the load are of now, so
+// that none is refused as from the future.
 func outcome(err error) check.Outcome {
 	switch chat.CodeOf(err) {
 	case chat.OK:

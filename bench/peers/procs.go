@@ -71,9 +71,9 @@ func freePorts(n int) ([]int, error) {
 			_ = l.Close()
 		}
 	}()
-	for range 1000 {
-		if len(ports) == n {
-			return ports, nil
+	for tries := 0; len(ports) < n; tries++ {
+		if tries == 1000 {
+			return nil, fmt.Errorf("found %d of %d free ports between %d and %d", len(ports), n, portMin, portMax)
 		}
 		port := portMin + rand.IntN(portMax-portMin)
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
@@ -81,7 +81,7 @@ func freePorts(n int) ([]int, error) {
 			ports = append(ports, port)
 		}
 	}
-	return nil, fmt.Errorf("found %d of %d free ports between %d and %d", len(ports), n, portMin, portMax)
+	return ports, nil
 }
 
 // cpuOf is the processor time that the processes have used.

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Ports are taken below the range that the kernel gives to outgoing connections,
-// so that a node finds its port free at its start and after a restart.
+// Ports are taken below the range that the kernel gives to outgoing connections
+// by default, so that a node finds its port free at its start and after a restart.
 const (
 	portMin   = 12_000
 	portMax   = 30_000
@@ -31,6 +31,7 @@ func FreeAddress(host string) (string, error) {
 	if given.ports == nil {
 		given.ports = map[int]bool{}
 	}
+	var last error
 	for range portTries {
 		port := portMin + rand.IntN(portMax-portMin)
 		if given.ports[port] {
@@ -39,10 +40,11 @@ func FreeAddress(host string) (string, error) {
 		addr := net.JoinHostPort(host, strconv.Itoa(port))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
+			last = err
 			continue
 		}
 		given.ports[port] = true
 		return addr, l.Close()
 	}
-	return "", fmt.Errorf("found no free port of %s between %d and %d", host, portMin, portMax)
+	return "", fmt.Errorf("found no free port of %s between %d and %d: %w", host, portMin, portMax, last)
 }

@@ -9,8 +9,9 @@
 // Invariants:
 //
 //	V1  The entries of a conversation have the sequence numbers 1, 2, 3, …; the
-//	    entry rows are the truth, everything else can be rebuilt from them or
-//	    is written in the same transaction as the entry that changed it.
+//	    entry rows are the truth, everything else but the refusals can be
+//	    rebuilt from them or is written in the same transaction as the entry
+//	    that changed it.
 //	V2  Times of entries never decrease; msg_no counts messages.
 //	V3  What is written is a function of the log alone, never of the cache: two
 //	    replicas at the same index hold the same bytes behind the group prefix.
@@ -21,5 +22,6 @@
 //	V6  The Merkle root of size n is that of RFC 6962 over the leaves 1..n.
 //	V7  A refused command appends nothing. Where the state refused it, not the
 //	    command itself, the refusal is kept, and each later attempt under the
-//	    same client id gets the same answer.
+//	    same client id gets the same answer, for the newest [RefusalsMax] of a
+//	    user and [RefusersMax] users of a conversation.
 package conv

@@ -16,8 +16,8 @@ import (
 )
 
 // goldenLog is a log of level 1: lines of batches, then the fingerprint of the
-// state they lead to. It was written once; later versions must follow it to the
-// same state, byte for byte.
+// state they lead to. From the first release on it stays as it is, and later
+// versions must follow it to the same state, byte for byte.
 const goldenLog = "testdata/level1.log"
 
 func TestGoldenLog(t *testing.T) {

@@ -1,6 +1,7 @@
 package conv
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -11,10 +12,10 @@ import (
 )
 
 // Bounds of the memory of refusals. Users are counted because a stranger, too,
-// takes a row; with more of them the refusals of further ones are not kept.
+// takes a row.
 const (
 	RefusalsMax = 64   // of one user in one conversation; the oldest goes
-	RefusersMax = 1024 // users of one conversation
+	RefusersMax = 1024 // users of one conversation; with one more the next in the order of ids goes
 )
 
 // refusal is a command that was refused for what the conversation was at the
@@ -30,6 +31,7 @@ type refusal struct {
 // keptCodes are the codes of refusals that are kept, by their number in a row.
 var keptCodes = [...]chat.Code{
 	chat.NotFound, chat.Forbidden, chat.NotMember, chat.AlreadyMember, chat.MemberLimit, chat.LastOwner,
+	chat.Invalid, // changes that are of several sorts, which follows from who is a member
 }
 
 // count u8 ‖ count × { client_id 16 ‖ code u8 }, the oldest first.
@@ -98,24 +100,27 @@ func (m *Machine) refusedBefore(h *hot, user []byte, id *chat.ClientID) (fsm.Res
 	if i < 0 {
 		return fsm.Result{}, false, nil
 	}
+	if list[i].code == chat.NotFound { // in the words of a conversation that does not exist
+		return fsm.Refuse(chat.NotFound, ""), true, nil
+	}
 	return fsm.Refuse(list[i].code, "refused before under this client id; send again with a new one"), true, nil
 }
 
-// refuse refuses a command for good, and keeps the answer.
+// refuse refuses a command for good, and keeps the answer. It is for refusals that
+// follow from the state only.
 func (m *Machine) refuse(h *hot, user []byte, id *chat.ClientID, res fsm.Result) (fsm.Result, error) {
-	if !chat.ValidUserID(string(user)) || !slices.Contains(keptCodes[:], res.Code) {
+	if !chat.ValidUserID(string(user)) {
 		return res, nil
+	}
+	if !slices.Contains(keptCodes[:], res.Code) {
+		return fsm.Result{}, invariant.Broken("a refusal by the state has a number", "code", res.Code)
 	}
 	list, err := m.refusals(h, user)
 	if err != nil {
 		return fsm.Result{}, err
 	}
 	if len(list) == 0 {
-		if h.refusers == RefusersMax {
-			return res, nil
-		}
-		h.refusers++
-		if err := m.setConv(h); err != nil {
+		if err := m.countRefuser(h, user); err != nil {
 			return fsm.Result{}, err
 		}
 	}
@@ -130,11 +135,36 @@ func (m *Machine) refuse(h *hot, user []byte, id *chat.ClientID, res fsm.Result)
 	return res, m.tx.w.Set(key, fsm.Seal(key, appendRefusals(nil, list)))
 }
 
-// refusals checks the rows of refusals: they can be read, are counted, and name
-// no command that is in the log.
+// countRefuser makes room for one more user with refusals.
+func (m *Machine) countRefuser(h *hot, user []byte) error {
+	if h.refusers < RefusersMax {
+		h.refusers++
+		return m.setConv(h)
+	}
+	lower, upper := h.prefix.appendKind(nil, kindRefused), h.prefix.appendKind(nil, kindRefused+1)
+	var gone []byte
+	first := func(k, _ []byte) (bool, error) {
+		gone = bytes.Clone(k)
+		return false, nil
+	}
+	err := m.tx.w.Scan(append(h.prefix.appendKind(nil, kindRefused), user...), upper, false, first)
+	if err == nil && gone == nil {
+		err = m.tx.w.Scan(lower, upper, false, first)
+	}
+	if err != nil {
+		return err
+	}
+	if gone == nil {
+		return invariant.Broken("users with refusals have rows", "conv", h.id, "count", h.refusers)
+	}
+	return m.tx.w.Delete(gone)
+}
+
+// refusals reads the rows of refusals and counts them; the entries are then held
+// against them.
 func (v *verifier) refusals() error {
 	rows := 0
-	var named []recentID
+	v.refused = map[recentID]bool{}
 	lower, upper := v.prefix.appendKind(nil, kindRefused), v.prefix.appendKind(nil, kindRefused+1)
 	err := v.r.Scan(lower, upper, false, func(k, val []byte) (bool, error) {
 		rows++
@@ -144,7 +174,7 @@ func (v *verifier) refusals() error {
 		}
 		list, err := decodeRefusals(body)
 		for i := range list {
-			named = append(named, recentID{id: list[i].id, sender: chat.UserID(k[prefixBytes+1:])})
+			v.refused[recentID{id: list[i].id, sender: chat.UserID(k[prefixBytes+1:])}] = true
 		}
 		return true, err
 	})
@@ -153,15 +183,6 @@ func (v *verifier) refusals() error {
 	}
 	if rows != v.row.refusers {
 		return invariant.Broken("users with refusals are counted", "conv", v.row.id, "rows", rows, "want", v.row.refusers)
-	}
-	for i := range named {
-		_, ok, err := v.r.Get(appendIDKey(nil, &v.prefix, &named[i].id, named[i].sender))
-		if err != nil {
-			return err
-		}
-		if ok {
-			return invariant.Broken("what was refused is not in the log", "conv", v.row.id, "user", named[i].sender)
-		}
 	}
 	return nil
 }

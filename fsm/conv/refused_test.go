@@ -1,6 +1,7 @@
 package conv_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -23,6 +24,7 @@ func once(tb testing.TB, l *fsmtest.Log, c fsm.Command) fsm.Result {
 // Between two attempts of the same command what refused the first goes away. The
 // answer must stay, or a message that its sender takes for refused appears later.
 func TestRefusalIsFinal(t *testing.T) {
+	backAndNew := []chat.Change{{User: "rae", Role: chat.Writer}, {User: "new", Role: chat.Writer}}
 	tests := []struct {
 		name    string
 		cmd     fsm.Command
@@ -54,6 +56,19 @@ func TestRefusalIsFinal(t *testing.T) {
 			"removing one who left", fsmtest.Change("g", "ann", id(100), chat.NoRole, "dee"), chat.NotMember,
 			fsmtest.Change("g", "ann", id(101), chat.Writer, "dee"),
 			func(id chat.ClientID) fsm.Command { return fsmtest.Change("g", "ann", id, chat.NoRole, "dee") },
+		},
+		{
+			"changes that are of several sorts",
+			fsm.ChangeMembers{Conv: "g", Actor: "ann", Device: "phone", ClientID: id(100), Changes: backAndNew}, chat.Invalid,
+			fsmtest.Change("g", "ann", id(101), chat.NoRole, "rae"),
+			func(id chat.ClientID) fsm.Command {
+				return fsm.ChangeMembers{Conv: "g", Actor: "ann", Device: "phone", ClientID: id, Changes: backAndNew}
+			},
+		},
+		{
+			"a change without the right to it", fsmtest.Change("g", "bob", id(100), chat.Writer, "new"), chat.Forbidden,
+			fsmtest.Change("g", "ann", id(101), chat.Admin, "bob"),
+			func(id chat.ClientID) fsm.Command { return fsmtest.Change("g", "bob", id, chat.Writer, "new") },
 		},
 		{
 			"leaving as the last owner", fsmtest.Change("g", "ann", id(100), chat.NoRole, "ann"), chat.LastOwner,
@@ -109,17 +124,23 @@ func TestRefusalsAreBounded(t *testing.T) {
 		}
 	})
 	t.Run("in users", func(t *testing.T) {
-		l, s := room(t)
-		stranger := func(n int) chat.UserID { return chat.UserID(fmt.Sprintf("eve%d", n)) }
-		for n := range conv.RefusersMax + 1 {
+		l, s := room(t) // dee has a refusal
+		stranger := func(n int) chat.UserID { return chat.UserID(fmt.Sprintf("eve%04d", n)) }
+		for n := range conv.RefusersMax - 1 {
 			once(t, l, fsmtest.Send("g", stranger(n), id(100), "x"))
 		}
-		last := []chat.UserID{stranger(conv.RefusersMax - 1), stranger(conv.RefusersMax)}
-		once(t, l, fsmtest.Change("g", "ann", id(99), chat.Writer, last...))
-		for i, want := range []chat.Code{chat.NotFound, chat.OK} {
-			if got := once(t, l, fsmtest.Send("g", last[i], id(100), "x")); got.Code != want {
-				t.Errorf("%s gets %+v, want code %q", last[i], got, want)
+		once(t, l, fsmtest.Send("g", "eve0000a", id(100), "x")) // eve0001 has to go
+		once(t, l, fsmtest.Send("g", "zoe", id(100), "x"))      // dee has to go, who is the first
+		once(t, l, fsmtest.Change("g", "ann", id(99), chat.Writer, "eve0000", "eve0000a", "eve0001", "eve0002", "zoe", "dee"))
+		for user, want := range map[chat.UserID]chat.Code{
+			"eve0000": chat.NotFound, "eve0000a": chat.NotFound, "eve0001": chat.OK, "eve0002": chat.NotFound, "zoe": chat.NotFound,
+		} {
+			if got := once(t, l, fsmtest.Send("g", user, id(100), "x")); got.Code != want {
+				t.Errorf("%s gets %+v, want code %q", user, got, want)
 			}
+		}
+		if got := once(t, l, fsmtest.Send("g", "dee", id(5), "late")); got.Code != chat.OK {
+			t.Errorf("dee gets %+v, want that the refusal is forgotten", got)
 		}
 		if _, err := conv.Verify(s, group); err != nil {
 			t.Error(err)
@@ -138,4 +159,40 @@ func TestRefusalOfOneWhoWasClean(t *testing.T) {
 	if got.Code != chat.NotMember {
 		t.Errorf("the earlier attempt gets %+v, want not_member", got)
 	}
+}
+
+// Verify finds what was refused and is in the log all the same, also behind the
+// last checkpoint.
+func TestVerifyFindsARefusedEntry(t *testing.T) {
+	l, s := room(t)
+	key, row := refusalsOf(t, s, "dee")
+	if err := s.Delete(key); err != nil {
+		t.Fatal(err)
+	}
+	l.Machine.Reset()
+	l.Must(t, now+10, fsmtest.Change("g", "ann", id(99), chat.Writer, "dee"))
+	l.Must(t, now+11, fsmtest.Send("g", "dee", id(5), "late"))
+	if err := s.Set(key, row); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conv.Verify(s, group); err == nil {
+		t.Error("Verify is content, want a fault")
+	}
+}
+
+// refusalsOf is the row of what of a user was refused.
+func refusalsOf(t *testing.T, s *fsmtest.Store, user string) (key, row []byte) {
+	t.Helper()
+	if err := s.Scan(nil, []byte{0xff}, false, func(k, v []byte) (bool, error) {
+		if k[21] == 0x06 && string(k[22:]) == user {
+			key, row = bytes.Clone(k), bytes.Clone(v)
+		}
+		return key == nil, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if key == nil {
+		t.Fatalf("%s has no refusals", user)
+	}
+	return key, row
 }

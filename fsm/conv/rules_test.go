@@ -17,7 +17,8 @@ import (
 const now = fsmtest.Epoch
 
 // room is a group "g" with an owner ann, an admin abe, writers bob and cy, a
-// reader rae; dee was a writer and left. bob has sent two messages.
+// reader rae; dee was a writer and left. bob has sent two messages, and one of dee
+// was refused.
 //
 //	1 created  2 dee leaves  3 bob: one  4 bob: two
 func room(tb testing.TB) (*fsmtest.Log, *fsmtest.Store) {
@@ -31,6 +32,9 @@ func room(tb testing.TB) (*fsmtest.Log, *fsmtest.Store) {
 	l.Must(tb, now+1, fsmtest.Change("g", "dee", id(2), chat.NoRole, "dee"))
 	l.Must(tb, now+2, fsmtest.Send("g", "bob", id(3), "one"))
 	l.Must(tb, now+3, fsmtest.Send("g", "bob", id(4), "two"))
+	if got := once(tb, l, fsmtest.Send("g", "dee", id(5), "late")); got.Code != chat.NotFound {
+		tb.Fatalf("dee's message gets %+v, want not_found", got)
+	}
 	return l, s
 }
 
@@ -58,7 +62,9 @@ func (r *rule) kept() bool {
 	}
 	switch r.want {
 	case chat.NotFound:
-		return !strings.HasPrefix(r.name, "no such")
+		return !strings.HasPrefix(r.name, "no such") && !strings.HasPrefix(r.name, "again")
+	case chat.Invalid:
+		return r.name == "two sorts of change"
 	case chat.Forbidden, chat.NotMember, chat.AlreadyMember, chat.MemberLimit, chat.LastOwner:
 		return true
 	default:
@@ -115,6 +121,7 @@ func TestAppendRules(t *testing.T) {
 		{name: "a retry under the id of leaving", cmd: fsmtest.Send("g", "dee", id(2), "x"), want: chat.Conflict},
 		{name: "a stranger", cmd: send("eve", "hi"), want: chat.NotFound},
 		{name: "one who left", cmd: send("dee", "hi"), want: chat.NotFound},
+		{name: "again what was refused", cmd: fsmtest.Send("g", "dee", id(5), "late"), want: chat.NotFound},
 		{name: "a reader", cmd: send("rae", "hi"), want: chat.Forbidden},
 		{name: "no such conversation", cmd: fsmtest.Send("none", "bob", id(100), "hi"), want: chat.NotFound},
 		{name: "the predecessor is there", cmd: with(send("bob", "x"), func(a *fsm.Append) { a.After = id(4) }), seq: 5},

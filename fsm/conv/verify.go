@@ -20,9 +20,10 @@ type Verified struct {
 // Verify checks everything that can be checked about the conversations of a
 // group without its log: each row's checksum, dense seqs, times and counts, the
 // Merkle tree recomputed from the entries against every stored node and peak,
-// members and their intervals against the entries, and that the memory of ids is complete.
-// It stops at the first fault. It needs memory for a chunk of ids and for the
-// users of one conversation.
+// members and their intervals against the entries, that the memory of ids is
+// complete, and that nothing that was refused is there. It stops at the first
+// fault. It needs memory for a chunk of ids, and for the users and the refusals of
+// one conversation.
 func Verify(r fsm.Reader, group uint32) (Verified, error) {
 	var out Verified
 	next := fsm.AppendPrefix(nil, group, fsm.AreaConv)
@@ -73,6 +74,7 @@ type verifier struct {
 	ids     []recentID
 	idRows  uint64                     // that should be there
 	users   map[chat.UserID]*memberRow // as the entries tell
+	refused map[recentID]bool          // without the seq
 }
 
 func (v *verifier) conversation() error {
@@ -98,6 +100,9 @@ func (v *verifier) conversation() error {
 	if v.end, err = loadTail(v.r, &v.prefix, v.row.id); err != nil {
 		return err
 	}
+	if err := v.refusals(); err != nil {
+		return err
+	}
 	for more := true; more; {
 		if more, err = v.entries(); err != nil {
 			return err
@@ -107,9 +112,6 @@ func (v *verifier) conversation() error {
 		return invariant.Broken("the tree of the checkpoints is that of the entries", "conv", v.row.id, "seq", v.seq)
 	}
 	if err := v.members(); err != nil {
-		return err
-	}
-	if err := v.refusals(); err != nil {
 		return err
 	}
 	return v.countIDs()
@@ -168,8 +170,13 @@ func (v *verifier) entry(k, val []byte) error {
 	if err := v.changes(seq, &e); err != nil {
 		return err
 	}
-	saved := v.end.seq - v.end.seq%checkpointEvery
-	if !e.clientID.IsZero() && seq >= v.end.keptSeq && seq <= saved {
+	if e.clientID.IsZero() || seq < v.end.keptSeq {
+		return nil
+	}
+	if len(v.refused) > 0 && v.refused[recentID{id: e.clientID, sender: chat.UserID(e.sender)}] {
+		return invariant.Broken("what was refused is not in the log", "conv", v.row.id, "seq", seq)
+	}
+	if saved := v.end.seq - v.end.seq%checkpointEvery; seq <= saved {
 		v.ids = append(v.ids, recentID{e.clientID, chat.UserID(e.sender), seq})
 	}
 	return nil

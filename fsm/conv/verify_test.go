@@ -71,7 +71,7 @@ func TestVerifyDrawnState(t *testing.T) {
 }
 
 // kindSpot is a byte of a row of some kind that other rows tell of: the id of a
-// conversation, the time of an entry, a role, the seq of an id.
+// conversation, the time of an entry, a role, the seq of an id, the number of refusals.
 func kindSpot(kind byte) int {
-	return map[byte]int{0x01: 1, 0x02: 4, 0x03: 0, 0x05: 0}[kind]
+	return map[byte]int{0x01: 1, 0x02: 4, 0x03: 0, 0x05: 0, 0x06: 0}[kind]
 }

@@ -29,12 +29,6 @@ type Conversation struct {
 	leaves  []chat.Hash
 }
 
-// Refusal is the answer to a client id that was refused.
-type Refusal struct {
-	ID   chat.ClientID
-	Code chat.Code
-}
-
 // Span is a run of entries that a user may see, To 0 while it is open.
 type Span struct{ From, To chat.Seq }
 
@@ -131,30 +125,6 @@ func (m *Model) Check(ms int64, salt chat.Salt, cmd fsm.Command, got fsm.Result)
 }
 
 func refuse(c chat.Code) fsm.Result { return fsm.Result{Code: c} }
-
-// refuse refuses a command for what the conversation is now, for good.
-func (c *Conversation) refuse(user chat.UserID, id chat.ClientID, code chat.Code) fsm.Result {
-	const perUser, users = 64, 1024
-	if code == chat.Invalid || (len(c.Refused[user]) == 0 && len(c.Refused) == users) {
-		return refuse(code)
-	}
-	if c.Refused == nil {
-		c.Refused = map[chat.UserID][]Refusal{}
-	}
-	list := append(c.Refused[user], Refusal{id, code})
-	c.Refused[user] = list[max(0, len(list)-perUser):]
-	return refuse(code)
-}
-
-// refused is the code with which a command was refused before, else OK.
-func (c *Conversation) refused(user chat.UserID, id chat.ClientID) chat.Code {
-	for _, r := range c.Refused[user] {
-		if r.ID == id {
-			return r.Code
-		}
-	}
-	return chat.OK
-}
 
 func (m *Model) apply(ms int64, salt chat.Salt, cmd fsm.Command, got fsm.Result) fsm.Result {
 	switch c := cmd.(type) {
