@@ -42,12 +42,16 @@ if [ -n "${JETSTREAM:-}" ] && [ -n "${ETCD:-}" ]; then
 		--out "$out/compare.jsonl" >"$out/compare-latency.txt"
 	bin/chatbench compare $peers --streams 8 --work append:64,append:256,append:1024 \
 		--out "$out/compare.jsonl" >"$out/compare-eight-streams.txt"
+	bin/chatbench compare $peers --work append:16,append:64,append:256,append:1024 \
+		--out "$out/compare.jsonl" >"$out/compare-default-groups.txt"
 	bin/chatbench compare $peers --etcd "$ETCD" --conversations 50 --work pages:16,latency:2000 \
 		--out "$out/compare.jsonl" >"$out/compare-pages.txt"
+	bin/chatbench compare $peers --etcd "$ETCD" --turns 1 --rounds 6 --work failover \
+		--out "$out/compare.jsonl" >"$out/compare-failover.txt"
 fi
-# Ten minutes of both processors full, and a history of 10 GB on each node: a
-# light load and a full one in turns, while it grows.
+# Ten minutes of both processors full; a history that grows under full load, with
+# a light one before and after; and pages of it from random places.
 run saturation throughput --outstanding 1024,1024,1024,1024,1024,1024,1024,1024,1024,1024 --duration 58s
-run growth throughput --outstanding 16,1024,1024,1024,16,1024,1024,1024,16,1024,1024,1024,1024,16 --payload 2KB --reads 0.02 --duration 50s
-run merging throughput --outstanding 16,1024,1024,1024,1024,1024,1024,1024,16,16 --payload 2KB --reads 0.02 --duration 36s
+run growth throughput --outstanding 16,1024,1024,1024,1024,1024,1024,16,16 --payload 2KB --reads 0.02 --duration 40s
+run old-pages throughput --conversations 50 --outstanding 16,16,16,16 --payload 2KB --reads 1 --anywhere --preload 30000 --duration 12s
 bin/chatbench report "$out"/*.jsonl -o "$out/report.html" --plots "$out/plots"

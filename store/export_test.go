@@ -47,11 +47,3 @@ func AwaitLayers(s *State, n int, limit time.Duration) bool {
 	}
 	return true
 }
-
-// PaceBytesCame is what the pacer of compactions knows of new tables.
-func PaceBytesCame(s *State) float64 {
-	p := s.opts.FS.(pacedFS).pacer
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fresh
-}

@@ -31,16 +31,6 @@ func TestPace(t *testing.T) {
 	if took, most := write(paceBytes), time.Second+10*time.Millisecond; took < time.Second-2*paceBurst || took > most {
 		t.Errorf("after an hour of nothing the bytes of a second took %v", took)
 	}
-	// What comes in lets more be merged, and is forgotten.
-	now += int64(time.Minute)
-	p.came(int(paceOver.Seconds())*paceBytes, now)
-	if took, want := write((paceTimes+1)*paceBytes), time.Second; took < want*7/10 || took > want*12/10 {
-		t.Errorf("with as many new bytes as merged ones %d seconds' bytes took %v, want about %v", paceTimes+1, took, want)
-	}
-	now += 20 * int64(paceOver)
-	if took := write(paceBytes); took < time.Second-2*paceBurst {
-		t.Errorf("long after that the bytes of a second took %v", took)
-	}
 	layers = paceLayers
 	now += int64(paceLook)
 	if took := write(100 * paceBytes); took != 0 {

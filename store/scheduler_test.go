@@ -111,15 +111,3 @@ func TestMergesFollowEachOther(t *testing.T) {
 		t.Error("not everything was merged")
 	}
 }
-
-// TestPaceHearsOfFlushes: what flushes write gives merging its pace.
-func TestPaceHearsOfFlushes(t *testing.T) {
-	s := openState(t, t.TempDir(), store.StateOptions{})
-	if n := store.PaceBytesCame(s); n != 0 {
-		t.Fatalf("%v bytes came before anything was written", n)
-	}
-	layered(t, s)
-	if n := store.PaceBytesCame(s); n <= 0 {
-		t.Errorf("%v bytes came, want those of the tables", n)
-	}
-}

@@ -34,7 +34,6 @@ type State struct {
 	merges   sync.Pool     // of *merge
 	overlays sync.Pool     // of *overlay
 	tables   atomic.Uint64 // names of tables
-	pacer    *pacer
 	merging  *scheduler
 
 	stop      chan struct{} // closed by Close
@@ -74,7 +73,6 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.pacer = &pacer{layers: s.layers, quit: s.stop, fatal: s.fatal}
 	s.merging = newScheduler()
 	opts := s.pebbleOptions()
 	cache := pebble.NewCache(max(o.CacheBytes, 0))

@@ -29,7 +29,7 @@ const (
 // memtable stays empty.
 func (s *State) pebbleOptions() *pebble.Options {
 	opts := &pebble.Options{
-		FS:                    pacedFS{s.fs, s.pacer},
+		FS:                    pacedFS{s.fs, &pacer{layers: s.layers, quit: s.stop, fatal: s.fatal}},
 		FormatMajorVersion:    formatMajor,
 		DisableWAL:            true,
 		MemTableSize:          1 << 20,

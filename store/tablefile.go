@@ -5,8 +5,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/chatnode/chatnode/internal/mono"
 )
 
 // tableWriteBytes is written at once. A table comes in blocks of some kilobytes,
@@ -15,20 +13,18 @@ const tableWriteBytes = 256 << 10
 
 // tableFile is a table being written.
 type tableFile struct {
-	f     vfs.File
-	w     *bufio.Writer // to f
-	pacer *pacer        // is told what there will be to merge
+	f vfs.File
+	w *bufio.Writer // to f
 }
 
 var _ objstorage.Writable = (*tableFile)(nil)
 
-func newTableFile(f vfs.File, p *pacer) *tableFile {
-	return &tableFile{f: f, w: bufio.NewWriterSize(f, tableWriteBytes), pacer: p}
+func newTableFile(f vfs.File) *tableFile {
+	return &tableFile{f: f, w: bufio.NewWriterSize(f, tableWriteBytes)}
 }
 
 // Write implements [objstorage.Writable].
 func (t *tableFile) Write(p []byte) error {
-	t.pacer.came(len(p), mono.Now())
 	_, err := t.w.Write(p)
 	return err
 }

@@ -80,7 +80,7 @@ func (t *tables) open() error {
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: bytesPerSync})
 	t.paths = append(t.paths, path)
 	o := s.opts.MakeWriterOptions(t.level, s.db.TableFormat())
-	t.table = sstable.NewWriter(newTableFile(f, s.pacer), o)
+	t.table = sstable.NewWriter(newTableFile(f), o)
 	return nil
 }
 
