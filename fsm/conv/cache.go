@@ -150,7 +150,7 @@ func (h *hot) setTail(t *tail) {
 
 // role finds the role of a user, NoRole for one who is no member.
 func (h *hot) role(r fsm.Reader, user []byte) (knownRole, error) {
-	if i := h.known(user, uint32(xxhash.Sum64(user))); i >= 0 {
+	if i := h.place(user); i >= 0 {
 		k := h.roles[i]
 		// Who writes much comes to be found at once.
 		h.roles[i], h.roles[i/2] = h.roles[i/2], k
@@ -163,7 +163,10 @@ func (h *hot) role(r fsm.Reader, user []byte) (knownRole, error) {
 	return h.know(chat.UserID(user), row.role), nil
 }
 
-// known gives the place of a user among the roles, or -1.
+// place gives the place of a user among the roles, or -1.
+func (h *hot) place(user []byte) int { return h.known(user, uint32(xxhash.Sum64(user))) }
+
+// known is place for one whose sum is there already.
 func (h *hot) known(user []byte, sum uint32) int {
 	for i := range h.roles {
 		if k := &h.roles[i]; k.sum == sum && string(k.user) == string(user) {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
 	"github.com/chatnode/chatnode/internal/invariant"
@@ -85,7 +83,7 @@ func (m *Machine) refusedBefore(h *hot, user []byte, id *chat.ClientID) (fsm.Res
 	if h.refusers == 0 {
 		return fsm.Result{}, false, nil
 	}
-	at := h.known(user, uint32(xxhash.Sum64(user)))
+	at := h.place(user)
 	if at >= 0 && h.roles[at].clean {
 		return fsm.Result{}, false, nil
 	}
@@ -128,7 +126,7 @@ func (m *Machine) refuse(h *hot, user []byte, id *chat.ClientID, res fsm.Result)
 		list = list[1:]
 	}
 	list = append(list, refusal{*id, res.Code})
-	if at := h.known(user, uint32(xxhash.Sum64(user))); at >= 0 {
+	if at := h.place(user); at >= 0 {
 		h.roles[at].clean = false
 	}
 	key := append(h.prefix.appendKind(nil, kindRefused), user...)

@@ -196,3 +196,31 @@ func refusalsOf(t *testing.T, s *fsmtest.Store, user string) (key, row []byte) {
 	}
 	return key, row
 }
+
+// A conversation of the time before refusals were kept has a shorter row.
+func TestRowOfBeforeRefusals(t *testing.T) {
+	l, s := room(t)
+	key, _ := refusalsOf(t, s, "dee")
+	if err := s.Delete(key); err != nil {
+		t.Fatal(err)
+	}
+	own := append(bytes.Clone(key[:21]), 0x01)
+	row, ok, err := s.Get(own)
+	if err != nil || !ok {
+		t.Fatalf("the row of the conversation: %v, %v", ok, err)
+	}
+	before := bytes.Clone(row[:len(row)-fsm.SumBytes-1])
+	if err := s.Set(own, fsm.Seal(own, before)); err != nil {
+		t.Fatal(err)
+	}
+	l.Machine.Reset()
+	if _, err := conv.Verify(s, group); err != nil {
+		t.Error(err)
+	}
+	if got := once(t, l, fsmtest.Send("g", "dee", id(6), "later")); got.Code != chat.NotFound {
+		t.Errorf("dee's message gets %+v, want not_found", got)
+	}
+	if _, err := conv.Verify(s, group); err != nil {
+		t.Error(err)
+	}
+}

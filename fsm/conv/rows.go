@@ -43,7 +43,9 @@ func decodeConvRow(b []byte) (convRow, error) {
 	row.members = c.count(chat.ChannelMembersMax)
 	row.owners = c.count(chat.ChannelMembersMax)
 	row.title = string(c.str(chat.TitleBytesMax))
-	row.refusers = c.count(RefusersMax)
+	if len(c.b) > 0 { // rows of before refusals were kept end here
+		row.refusers = c.count(RefusersMax)
+	}
 	if c.bad || len(c.b) != 0 {
 		return row, corrupt(opRow, "the row of a conversation is malformed")
 	}
