@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
 
@@ -32,12 +33,16 @@ type delays struct {
 func (h *Host) Delay(base, jitter time.Duration, loss float64, seed uint64) error {
 	h.stopDelay()
 	d := &delays{rnd: rand.New(rand.NewPCG(seed, 2))}
+	h.mu.Lock()
+	queue := h.queue
+	h.queue++
+	h.mu.Unlock()
 	nf, err := nfqueue.Open(&nfqueue.Config{
-		NetNS: int(h.file.Fd()), MaxPacketLen: 64, MaxQueueLen: queueLenMax,
+		NetNS: int(h.file.Fd()), NfQueue: queue, MaxPacketLen: 64, MaxQueueLen: queueLenMax,
 		Copymode: nfqueue.NfQnlCopyPacket, WriteTimeout: time.Second,
 	})
 	if err != nil {
-		return fmt.Errorf("packet queue of %s: %w", h.Name, err)
+		return fmt.Errorf("packet queue %d of %s: %w", queue, h.Name, err)
 	}
 	d.nf = nf
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,12 +55,12 @@ func (h *Host) Delay(base, jitter time.Duration, loss float64, seed uint64) erro
 	}
 	if err := nf.RegisterWithErrorFunc(ctx, verdict, func(error) int { return 0 }); err != nil {
 		cancel()
-		return errors.Join(fmt.Errorf("packet queue of %s: %w", h.Name, err), nf.Close())
+		return errors.Join(fmt.Errorf("packet queue %d of %s: %w", queue, h.Name, err), nf.Close())
 	}
 	h.mu.Lock()
 	h.delays = d
 	h.mu.Unlock()
-	return h.run("iptables", "-A", "INPUT", "!", "-i", "lo", "-j", "NFQUEUE", "--queue-num", "0", "--queue-bypass")
+	return h.run("iptables", "-A", "INPUT", "!", "-i", "lo", "-j", "NFQUEUE", "--queue-num", strconv.Itoa(int(queue)), "--queue-bypass")
 }
 
 func (d *delays) take(id uint32, base, jitter time.Duration, loss float64) {

@@ -28,6 +28,7 @@ type Host struct {
 
 	mu     sync.Mutex
 	delays *delays // nil without a delay
+	queue  uint16  // of the next delay
 }
 
 // New makes a lab of n hosts. The prefix names its namespaces and must be unique

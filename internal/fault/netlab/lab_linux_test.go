@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -232,5 +233,27 @@ func TestRateLimits(t *testing.T) {
 	}
 	if d := time.Since(start); d < 500*time.Millisecond {
 		t.Errorf("48 kB at 256 kbit/s took %v", d)
+	}
+}
+
+// A child that another goroutine starts has every socket of this process from fork
+// to exec, so a queue may outlive its close. The next delay must not meet it.
+func TestDelayIsReplacedWhileProcessesStart(t *testing.T) {
+	l := lab(t, fault.Delays, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = exec.Command("true").Run()
+			}
+		})
+	}
+	defer wg.Wait()
+	defer cancel()
+	for i := range 100 {
+		if err := l.Hosts()[0].Delay(time.Millisecond, 0, 0, 1); err != nil {
+			t.Fatalf("delay %d: %v", i, err)
+		}
 	}
 }
