@@ -2,6 +2,7 @@ package session
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/chatnode/chatnode/chat"
 )
@@ -11,6 +12,8 @@ import (
 type Registry struct {
 	mu       sync.Mutex // guards sessions; taken alone
 	sessions map[deviceKey]*Session
+
+	connections atomic.Uint64 // so far
 
 	pendings sync.Pool // of *pending, for all sessions
 }
@@ -32,13 +35,18 @@ func (r *Registry) Len() int {
 	return len(r.sessions)
 }
 
-// enter gives the session that s replaces, if there is one.
-func (r *Registry) enter(k deviceKey, s *Session) *Session {
+// enter gives the session that has to go, if there are two of a device: the one
+// whose connection is older. That may be s: the hello of a connection that its
+// client has given up long ago, and made another for, may come late.
+func (r *Registry) enter(k deviceKey, s *Session) (replaced *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.sessions[k]
+	other := r.sessions[k]
+	if other != nil && other.connection > s.connection {
+		return s
+	}
 	r.sessions[k] = s
-	return old
+	return other
 }
 
 func (r *Registry) leave(k deviceKey, s *Session) {

@@ -26,6 +26,8 @@ type Session struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	connection uint64 // number of the connection among those of the node, in their order
+
 	req wire.Request // of Receive, used again
 
 	mu     sync.Mutex // guards all that follows; a tail's lock may be taken under it
@@ -84,7 +86,7 @@ func New(ctx context.Context, cfg *Config, deps *Deps, tr Transport, token strin
 	rand.Read(id[:]) // never fails
 	s := &Session{
 		cfg: cfg, deps: deps, tr: tr, id: hex.EncodeToString(id[:]), token: token,
-		ctx: ctx, cancel: cancel, began: now, seenAt: now,
+		ctx: ctx, cancel: cancel, began: now, seenAt: now, connection: deps.Registry.connections.Add(1),
 	}
 	s.out.limit = cfg.FrameBytes
 	s.room.L = &s.mu
@@ -317,8 +319,8 @@ func (s *Session) hello(req *wire.Request, st state, now time.Time) {
 	s.pipes, s.subs = make(map[chat.ConvID]*pipe), make(map[chat.ConvID]*sub)
 	s.out.commit(wire.AppendReply(s.out.begin(), s.welcome(req.Ref, now)))
 	s.unlockAndWake()
-	if old := s.deps.Registry.enter(deviceKey{who.User, device}, s); old != nil {
-		old.End(chat.Replaced, "a newer connection of this device took over", 0, now)
+	if replaced := s.deps.Registry.enter(deviceKey{who.User, device}, s); replaced != nil {
+		replaced.End(chat.Replaced, "a newer connection of this device took over", 0, now)
 	}
 }
 

@@ -101,6 +101,25 @@ func TestNewerConnectionReplacesOlder(t *testing.T) {
 	}
 }
 
+// A client gave a connection up, since no welcome came in time, and made another
+// one. When its node goes on, the hello of the first one may come last.
+func TestOlderConnectionDoesNotReplaceNewer(t *testing.T) {
+	deps := sessiontest.New(t).Deps()
+	older := sessiontest.Connect(t, config(), deps)
+	newer := sessiontest.Login(t, config(), deps, "ann", "phone")
+	older.Send(`{"type":"hello","ref":1,"token":"ann","device":"phone"}`)
+	if end := older.Ending(); end.Code != chat.Replaced {
+		t.Errorf("the older one ended with %q, want replaced", end.Code)
+	}
+	if newer.S.Ended() != nil {
+		t.Error("the newer one was ended")
+	}
+	older.Close()
+	if n := deps.Registry.Len(); n != 1 {
+		t.Errorf("%d sessions are registered, want the newer one", n)
+	}
+}
+
 func TestClock(t *testing.T) {
 	c := sessiontest.New(t)
 	c.Room(t, "r", "bob")
