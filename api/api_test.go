@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -113,6 +114,11 @@ func (c *caller) conform(r *http.Request, body string, res *http.Response, got [
 			c.t.Errorf("%s %s is not in the OpenAPI document and answers %d", r.Method, r.URL, res.StatusCode)
 		}
 		return
+	}
+	for name, written := range params { // the router leaves them as they were written
+		if params[name], err = url.PathUnescape(written); err != nil {
+			c.t.Errorf("%s %s: %v", r.Method, r.URL, err)
+		}
 	}
 	r.Body = io.NopCloser(strings.NewReader(body))
 	in := &openapi3filter.RequestValidationInput{

@@ -17,19 +17,11 @@ func (s *Server) reading(c *call) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.Request().Context(), s.cfg.ReadWait)
 }
 
-// known refuses an id that cannot be a conversation before anyone is asked.
-func (c *call) known() error {
-	if !chat.ValidID(string(c.conv)) {
-		return invalid("the conversation in the path must be an id")
-	}
-	return nil
-}
-
 func (s *Server) info(c *call) error {
 	q := c.query()
 	fresh := q.freshness()
-	if err := errors.Join(c.known(), q.err); err != nil {
-		return err
+	if q.err != nil {
+		return q.err
 	}
 	ctx, cancel := s.reading(c)
 	defer cancel()
@@ -47,8 +39,8 @@ func (s *Server) proof(c *call) error {
 	if q.has("seq") == q.has("from_size") {
 		q.fault("seq or from_size", "given, and not both")
 	}
-	if err := errors.Join(c.known(), q.err); err != nil {
-		return err
+	if q.err != nil {
+		return q.err
 	}
 	ctx, cancel := s.reading(c)
 	defer cancel()
@@ -64,8 +56,8 @@ func (s *Server) entries(c *call) error {
 	fresh := q.freshness()
 	wait := q.wait(s.cfg.WaitMax)
 	page := q.page(c.conv, c.who.User)
-	if err := errors.Join(c.known(), q.err); err != nil {
-		return err
+	if q.err != nil {
+		return q.err
 	}
 	if wait > 0 {
 		return s.poll(c, page, fresh, wait)
