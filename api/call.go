@@ -129,6 +129,9 @@ func busy(msg string) error {
 // body reads the request's body as the fields of a request of type t, with the
 // message id of the header.
 func (s *Server) body(c *call, t wire.Type) (*wire.Request, error) {
+	if q := c.query(); q.err != nil {
+		return nil, q.err
+	}
 	id, err := chat.ParseClientID(c.Request().Header.Get(headerIdempotency))
 	if err != nil {
 		return nil, chat.E("http", chat.Invalid, "the header "+headerIdempotency+" must be a UUID (version 7), the same for every retry", err)
@@ -145,6 +148,9 @@ func (s *Server) body(c *call, t wire.Type) (*wire.Request, error) {
 	// The request's strings point into b, which nobody writes to again.
 	if err := req.Body(t, unsafe.String(unsafe.SliceData(b), len(b))); err != nil {
 		return nil, err
+	}
+	if req.ID != (chat.ClientID{}) && req.ID != id {
+		return nil, invalid("id in the body is not that of the header " + headerIdempotency + ": give the header alone")
 	}
 	req.ID = id
 	return req, nil

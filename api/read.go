@@ -18,7 +18,7 @@ func (s *Server) reading(c *call) (context.Context, context.CancelFunc) {
 }
 
 func (s *Server) info(c *call) error {
-	q := c.query()
+	q := c.query("consistency", "min_seq")
 	fresh := q.freshness()
 	if q.err != nil {
 		return q.err
@@ -33,7 +33,7 @@ func (s *Server) info(c *call) error {
 }
 
 func (s *Server) proof(c *call) error {
-	q := c.query()
+	q := c.query("seq", "from_size", "size", "consistency", "min_seq")
 	fresh := q.freshness()
 	p := conv.ProofQuery{Conv: c.conv, User: c.who.User, Size: q.seq("size", 1), Seq: q.seq("seq", 1), OldSize: q.seq("from_size", 1)}
 	if q.has("seq") == q.has("from_size") {
@@ -52,7 +52,7 @@ func (s *Server) proof(c *call) error {
 }
 
 func (s *Server) entries(c *call) error {
-	q := c.query()
+	q := c.query("before", "after", "around", "limit", "wait", "consistency", "min_seq")
 	fresh := q.freshness()
 	wait := q.wait(s.cfg.WaitMax)
 	page := q.page(c.conv, c.who.User)
