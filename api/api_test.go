@@ -69,7 +69,13 @@ func key() string { return fmt.Sprintf("00000000-0000-4000-8000-%012x", ids.Add(
 // unless one is given.
 func (c *caller) do(method, path, body string, headers ...string) answer {
 	c.t.Helper()
-	r := httptest.NewRequestWithContext(c.t.Context(), method, "http://node"+path, strings.NewReader(body))
+	return c.doIn(c.t.Context(), method, path, body, headers...)
+}
+
+// doIn is do until ctx ends.
+func (c *caller) doIn(ctx context.Context, method, path, body string, headers ...string) answer {
+	c.t.Helper()
+	r := httptest.NewRequestWithContext(ctx, method, "http://node"+path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+c.token)
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/json")

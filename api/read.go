@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/chatnode/chatnode/auth"
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm/conv"
 	"github.com/chatnode/chatnode/session"
@@ -83,8 +84,8 @@ func (c *call) page(m conv.Mode, p *conv.Page) error {
 }
 
 // poll answers as soon as there is an entry after the cursor, or with an empty
-// page when the time is over. The tail is opened before the first read, so no
-// entry falls between reading and waiting.
+// page when the time is over, or the token's. The tail is opened before the
+// first read, so no entry falls between reading and waiting.
 func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.Duration) error {
 	select {
 	case s.waiters <- struct{}{}:
@@ -102,7 +103,7 @@ func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.
 	defer tail.Close()
 	<-s.slots // a request that waits is no request in work
 	defer func() { s.slots <- struct{}{} }()
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(min(wait, s.holds(c)))
 	defer timer.Stop()
 	for {
 		got, err := s.page(c, q, fresh)
@@ -120,6 +121,16 @@ func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.
 			return chat.E("entries", chat.Canceled, "the caller went away", context.Cause(c.Request().Context()))
 		}
 	}
+}
+
+// holds is how long the caller's token holds. One that has ended and is taken
+// for what clocks may differ has that time left, so that its polls still wait.
+func (s *Server) holds(c *call) time.Duration {
+	now, end := s.deps.Now(), c.who.Expires
+	if !now.Before(end) {
+		end = end.Add(auth.Leeway)
+	}
+	return end.Sub(now)
 }
 
 // ended gives an error of a read its code when the time for it was over.
