@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -15,6 +16,13 @@ func (c *caller) poll(ctx context.Context, path string) answer {
 	ctx, cancel := context.WithTimeout(ctx, pollLimit)
 	defer cancel()
 	return c.doIn(ctx, "GET", path, "")
+}
+
+// polled waits until n polls of room wait.
+func (l *log) polled(n int) {
+	for l.watchers("room") < n {
+		runtime.Gosched()
+	}
 }
 
 func (a answer) empty(t *testing.T) answer {
@@ -43,5 +51,29 @@ func TestPollEndsWithItsToken(t *testing.T) {
 	ann.do("GET", "/v1/conversations/room/entries?after=1&wait=20ms", "").want(t, 200, "").empty(t)
 	if took := time.Since(begin); took < 20*time.Millisecond {
 		t.Errorf("the poll took %v, want the 20 ms that it asked for", took)
+	}
+}
+
+func TestPollOfARemovedMember(t *testing.T) {
+	s, l, token := newServer(t, nil)
+	ann, bob := newCaller(t, s, token("ann")), newCaller(t, s, token("bob"))
+	ann.do("POST", "/v1/conversations", group).want(t, 201, "")
+	answers := make(chan answer, 1)
+	go func() { answers <- bob.poll(t.Context(), "/v1/conversations/room/entries?after=1&wait=60s") }()
+	l.polled(1)
+	ann.do("POST", "/v1/conversations/room/members", `{"changes":[{"user":"bob","role":"none"}]}`).want(t, 200, "")
+	got := (<-answers).want(t, 200, "")
+	if list, _ := got.body["entries"].([]any); len(list) != 1 || got.number(t, "head") != 2 {
+		t.Fatalf("the poll answers %s, want the removal", got.raw)
+	}
+	bob.poll(t.Context(), "/v1/conversations/room/entries?after=2&wait=60s").want(t, 200, "").empty(t)
+	// Added again, there is something to wait for.
+	ann.do("POST", "/v1/conversations/room/members", `{"changes":[{"user":"bob","role":"writer"}]}`).want(t, 200, "")
+	go func() { answers <- bob.poll(t.Context(), "/v1/conversations/room/entries?after=3&wait=60s") }()
+	l.polled(1)
+	ann.do("POST", "/v1/conversations/room/messages", `{"text":"x"}`).want(t, 201, "")
+	got = (<-answers).want(t, 200, "")
+	if list, _ := got.body["entries"].([]any); len(list) != 1 {
+		t.Errorf("the poll of a member answers %s, want the message", got.raw)
 	}
 }

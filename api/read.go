@@ -84,8 +84,9 @@ func (c *call) page(m conv.Mode, p *conv.Page) error {
 }
 
 // poll answers as soon as there is an entry after the cursor, or with an empty
-// page when the time is over, or the token's. The tail is opened before the
-// first read, so no entry falls between reading and waiting.
+// page when the time is over, or the token's, or when nothing can come since
+// the caller is no member any more. The tail is opened before the first read,
+// so no entry falls between reading and waiting.
 func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.Duration) error {
 	select {
 	case s.waiters <- struct{}{}:
@@ -110,7 +111,7 @@ func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.
 		if err != nil {
 			return err
 		}
-		if len(got.Entries) > 0 {
+		if len(got.Entries) > 0 || !got.Grows() {
 			return c.page(q.Mode, &got)
 		}
 		select {
