@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -36,6 +37,10 @@ type Server struct {
 	echo    *echo.Echo
 	slots   chan struct{} // one per request in work
 	waiters chan struct{} // one per long poll that waits
+
+	drain    sync.Once
+	spread   time.Duration // over which drained pollers come back; set before draining is closed
+	draining chan struct{} // closed when nobody may wait any more
 }
 
 // New makes a server.
@@ -46,7 +51,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s := &Server{
 		cfg: cfg, deps: deps, echo: echo.New(),
 		slots:   make(chan struct{}, cfg.RequestsMax),
-		waiters: make(chan struct{}, cfg.WaitersMax),
+		waiters: make(chan struct{}, cfg.WaitersMax), draining: make(chan struct{}),
 	}
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.HTTPErrorHandler = s.fail
@@ -57,6 +62,16 @@ func New(cfg Config, deps Deps) (*Server, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// Drain sends the long polls that wait, and all that would wait from now on, to
+// another node, each to come there after a moment of its own within spread.
+// Other requests are served as before.
+func (s *Server) Drain(spread time.Duration) {
+	s.drain.Do(func() {
+		s.spread = max(spread, time.Millisecond)
+		close(s.draining)
+	})
+}
 
 func (s *Server) routes() {
 	v1 := s.echo.Group("/v1/conversations")

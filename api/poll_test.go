@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/chatnode/chatnode/chat"
 )
 
 // pollLimit is how long a poll that must not wait may take.
@@ -76,4 +78,32 @@ func TestPollOfARemovedMember(t *testing.T) {
 	if list, _ := got.body["entries"].([]any); len(list) != 1 {
 		t.Errorf("the poll of a member answers %s, want the message", got.raw)
 	}
+}
+
+func TestPollsEndWhenTheNodeStops(t *testing.T) {
+	s, l, token := newServer(t, nil)
+	ann := newCaller(t, s, token("ann"))
+	ann.do("POST", "/v1/conversations", group).want(t, 201, "")
+	const polls = 3
+	answers := make(chan answer, polls)
+	for range polls {
+		go func() { answers <- ann.poll(t.Context(), "/v1/conversations/room/entries?after=1&wait=60s") }()
+	}
+	l.polled(polls)
+	s.Drain(2 * time.Second)
+	s.Drain(2 * time.Second) // a second time is no fault
+	check := func(got answer) {
+		t.Helper()
+		got.want(t, 503, chat.ShuttingDn)
+		if after := got.header.Get("Retry-After"); after != "1" && after != "2" {
+			t.Errorf("Retry-After is %q, want a second or two", after)
+		}
+	}
+	for range polls {
+		check(<-answers)
+	}
+	check(ann.poll(t.Context(), "/v1/conversations/room/entries?after=1&wait=60s")) // one that comes too late
+	// What needs no waiting is still answered.
+	ann.do("GET", "/v1/conversations/room/entries?after=0&wait=60s", "").want(t, 200, "")
+	ann.do("POST", "/v1/conversations/room/messages", `{"text":"x"}`).want(t, 201, "")
 }

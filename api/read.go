@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -116,6 +117,10 @@ func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.
 		}
 		select {
 		case <-moved:
+		case <-s.draining:
+			e := chat.E("entries", chat.ShuttingDn, "the node stops", nil)
+			e.RetryAfter = time.Millisecond + rand.N(s.spread)
+			return e
 		case <-timer.C:
 			return c.page(q.Mode, &got)
 		case <-c.Request().Context().Done():

@@ -36,6 +36,7 @@ const (
 // front is what clients talk to.
 type front struct {
 	http *http.Server
+	api  *api.Server
 	ws   *ws.Server
 	done chan struct{} // the port is closed
 }
@@ -59,12 +60,12 @@ func (n *Node) startFront(ctx context.Context, bound *ports, conf *tls.Config) e
 		return err
 	}
 	n.registerFront(socket)
-	handler, err := n.handler(deps, socket)
+	rest, handler, err := n.handler(deps, socket)
 	if err != nil {
 		socket.Close()
 		return err
 	}
-	f := &front{ws: socket, done: make(chan struct{}), http: &http.Server{
+	f := &front{api: rest, ws: socket, done: make(chan struct{}), http: &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
@@ -91,11 +92,16 @@ func (f *front) serve(l net.Listener, conf *tls.Config, fatal func(error)) {
 }
 
 // draining makes clients go elsewhere from now on: keep-alive connections end
-// with their next answer.
-func (f *front) draining() { f.http.SetKeepAlivesEnabled(false) }
+// with their next answer, and long polls are answered, since their end is what a
+// stop would wait for.
+func (f *front) draining() {
+	f.http.SetKeepAlivesEnabled(false)
+	f.api.Drain(drainSpread)
+}
 
 // stop lets requests end, and sends the sockets away.
 func (f *front) stop(ctx context.Context) error {
+	f.draining()
 	err := make(chan error, 1)
 	go func() { err <- f.http.Shutdown(ctx) }()
 	f.ws.Drain(ctx, drainSpread)
@@ -109,12 +115,12 @@ func (f *front) stop(ctx context.Context) error {
 }
 
 // handler puts the routes of the client port together.
-func (n *Node) handler(deps *session.Deps, socket *ws.Server) (http.Handler, error) {
+func (n *Node) handler(deps *session.Deps, socket *ws.Server) (*api.Server, http.Handler, error) {
 	rest, err := api.New(api.DefaultConfig(), api.Deps{
 		Backend: deps.Backend, Tails: deps.Tails, Verifier: n.verifier, Now: time.Now, Logger: n.log,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	control := (&admin{view: view{steering{&control{n}}}, verifier: n.verifier, log: n.log}).handler()
 	mux := http.NewServeMux()
@@ -131,7 +137,7 @@ func (n *Node) handler(deps *session.Deps, socket *ws.Server) (http.Handler, err
 		answerText(w, http.StatusOK, "ready")
 	})
 	mux.Handle("/", rest)
-	return mux, nil
+	return rest, mux, nil
 }
 
 func answerText(w http.ResponseWriter, status int, text string) {
