@@ -76,6 +76,8 @@ func (n *Node) startFront(ctx context.Context, bound *ports, conf *tls.Config) e
 	}}
 	n.front = f
 	go f.serve(bound.client, conf, n.fatal)
+	// What a failed neighbour left to this node while clients went is handed on.
+	n.run("leaderships", func(ctx context.Context) error { n.giveUp(ctx); return nil })
 	n.run("client port", f.stop)
 	n.serveDebug(bound.debug)
 	return nil
@@ -130,7 +132,7 @@ func (n *Node) handler(deps *session.Deps, socket *ws.Server) (*api.Server, http
 	mux.Handle("GET /metrics", obs.MetricsHandler(n.metrics, n.log))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !n.ready.Load() {
+		if !n.Ready() {
 			answerText(w, http.StatusServiceUnavailable, "not ready")
 			return
 		}

@@ -89,6 +89,9 @@ func TestStopAnswersLongPolls(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
+	if s, err := (&control{n}).Status(t.Context()); err != nil || s.Stopping || !s.Ready {
+		t.Errorf("before the stop: %+v, %v", s, err)
+	}
 	stopped := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), c.StopAfter)
 	defer cancel()
@@ -101,5 +104,9 @@ func TestStopAnswersLongPolls(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("stop: %v", err)
+	}
+	n.ready.Store(true) // by who waited for a quorum, and was late
+	if s, err := (&control{n}).Status(t.Context()); err != nil || !s.Stopping || s.Ready {
+		t.Errorf("after the stop: %+v, %v: want it stopping and not ready", s, err)
 	}
 }
