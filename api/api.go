@@ -23,11 +23,17 @@ type Deps struct {
 	Routes   []Route // served beside the API: sockets, health, metrics, control
 }
 
-// Route hands a path to a handler as it is. A Path may end in "/*".
+// Route hands a path to a handler as it is, for its methods. Every answer has
+// the X-Request-Id in its headers when the handler begins.
 type Route struct {
+	Methods []string
 	Path    string
 	Handler http.Handler
 }
+
+// Reading are the methods of what is only read: net/http leaves the body out of
+// the answer to HEAD.
+func Reading() []string { return []string{http.MethodGet, http.MethodHead} }
 
 // Server answers HTTP requests. It holds no connection and no state of a
 // client, so any server of the cluster can answer any request.
@@ -76,14 +82,14 @@ func (s *Server) Drain(spread time.Duration) {
 func (s *Server) routes() {
 	v1 := s.echo.Group("/v1/conversations")
 	v1.POST("", s.with(s.create))
-	v1.GET("/:conv", s.with(s.info))
+	v1.Match(Reading(), "/:conv", s.with(s.info))
 	v1.POST("/:conv/messages", s.with(s.send))
 	v1.POST("/:conv/members", s.with(s.members))
-	v1.GET("/:conv/entries", s.with(s.entries))
-	v1.GET("/:conv/proof", s.with(s.proof))
-	s.echo.GET("/v1/openapi.json", serveOpenAPI)
+	v1.Match(Reading(), "/:conv/entries", s.with(s.entries))
+	v1.Match(Reading(), "/:conv/proof", s.with(s.proof))
+	s.echo.Match(Reading(), "/v1/openapi.json", serveOpenAPI)
 	for _, r := range s.deps.Routes {
-		s.echo.Any(r.Path, direct(r.Handler))
+		s.echo.Match(r.Methods, r.Path, direct(r.Handler))
 	}
 }
 
