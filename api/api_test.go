@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -68,7 +69,13 @@ func key() string { return fmt.Sprintf("00000000-0000-4000-8000-%012x", ids.Add(
 // unless one is given.
 func (c *caller) do(method, path, body string, headers ...string) answer {
 	c.t.Helper()
-	r := httptest.NewRequestWithContext(c.t.Context(), method, "http://node"+path, strings.NewReader(body))
+	return c.doIn(c.t.Context(), method, path, body, headers...)
+}
+
+// doIn is do until ctx ends.
+func (c *caller) doIn(ctx context.Context, method, path, body string, headers ...string) answer {
+	c.t.Helper()
+	r := httptest.NewRequestWithContext(ctx, method, "http://node"+path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+c.token)
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/json")
@@ -113,6 +120,11 @@ func (c *caller) conform(r *http.Request, body string, res *http.Response, got [
 			c.t.Errorf("%s %s is not in the OpenAPI document and answers %d", r.Method, r.URL, res.StatusCode)
 		}
 		return
+	}
+	for name, written := range params { // the router leaves them as they were written
+		if params[name], err = url.PathUnescape(written); err != nil {
+			c.t.Errorf("%s %s: %v", r.Method, r.URL, err)
+		}
 	}
 	r.Body = io.NopCloser(strings.NewReader(body))
 	in := &openapi3filter.RequestValidationInput{

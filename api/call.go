@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 	"unsafe"
 
@@ -74,12 +75,33 @@ func (s *Server) with(serve func(*call) error) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		one := &call{Context: c, who: who, conv: chat.ConvID(c.Param("conv"))}
+		one := &call{Context: c, who: who}
+		if one.conv, err = convOf(c); err != nil {
+			return err
+		}
 		if one.device, err = deviceOf(who, c.Request().Header.Get(headerDevice)); err != nil {
 			return err
 		}
 		return serve(one)
 	}
+}
+
+// convOf gives the conversation that the path names, "" on a path without one.
+// The router compares the path as it was written, so that an encoded slash ends
+// no segment; net/url keeps that form only where it differs from its own, and
+// what it did not keep is decoded already.
+func convOf(c echo.Context) (chat.ConvID, error) {
+	segment := c.Param("conv")
+	if c.Request().URL.RawPath != "" {
+		var err error
+		if segment, err = url.PathUnescape(segment); err != nil {
+			return "", chat.E("http", chat.Invalid, "the path is malformed", err)
+		}
+	}
+	if !chat.ValidID(segment) && len(c.ParamNames()) > 0 {
+		return "", invalid("the conversation in the path must be an id")
+	}
+	return chat.ConvID(segment), nil
 }
 
 func deviceOf(who auth.Principal, header string) (chat.DeviceID, error) {
@@ -107,6 +129,9 @@ func busy(msg string) error {
 // body reads the request's body as the fields of a request of type t, with the
 // message id of the header.
 func (s *Server) body(c *call, t wire.Type) (*wire.Request, error) {
+	if q := c.query(); q.err != nil {
+		return nil, q.err
+	}
 	id, err := chat.ParseClientID(c.Request().Header.Get(headerIdempotency))
 	if err != nil {
 		return nil, chat.E("http", chat.Invalid, "the header "+headerIdempotency+" must be a UUID (version 7), the same for every retry", err)
@@ -123,6 +148,9 @@ func (s *Server) body(c *call, t wire.Type) (*wire.Request, error) {
 	// The request's strings point into b, which nobody writes to again.
 	if err := req.Body(t, unsafe.String(unsafe.SliceData(b), len(b))); err != nil {
 		return nil, err
+	}
+	if req.ID != (chat.ClientID{}) && req.ID != id {
+		return nil, invalid("id in the body is not that of the header " + headerIdempotency + ": give the header alone")
 	}
 	req.ID = id
 	return req, nil

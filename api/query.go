@@ -2,8 +2,11 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chatnode/chatnode/chat"
@@ -12,14 +15,36 @@ import (
 	"github.com/chatnode/chatnode/wire"
 )
 
-// query reads the parameters of a URL and keeps the first fault. Parameters
-// that it was not asked for are ignored, as unknown fields are.
+// query reads the parameters of a URL and keeps the first fault. A parameter
+// that is not understood is a fault, unlike an unknown field of a body: a page
+// from the wrong place would look like an answer.
 type query struct {
 	values url.Values
 	err    error
 }
 
-func (c *call) query() query { return query{values: c.QueryParams()} }
+// query reads the parameters, which are among those that the route knows.
+func (c *call) query(known ...string) query {
+	values, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return query{err: chat.E("http", chat.Invalid, "the query of the URL is malformed; parameters are joined by &", err)}
+	}
+	q := query{values: values}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case !slices.Contains(known, name):
+			takes := "none"
+			if len(known) > 0 {
+				takes = strings.Join(known, ", ")
+			}
+			q.err = invalid(fmt.Sprintf("there is no parameter %.64q here; there is: %s", name, takes))
+			return q
+		case len(values[name]) > 1:
+			q.fault(name, "given once")
+		}
+	}
+	return q
+}
 
 func (q *query) fault(name, want string) {
 	if q.err == nil {
@@ -34,10 +59,9 @@ func (q *query) number(name string, none, least, most uint64) uint64 {
 	if !q.has(name) {
 		return none
 	}
-	v := q.values[name]
-	n, err := strconv.ParseUint(v[0], 10, 64)
-	if err != nil || len(v) > 1 || n < least || n > most {
-		q.fault(name, fmt.Sprintf("one whole number from %d to %d", least, most))
+	n, err := strconv.ParseUint(q.values.Get(name), 10, 64)
+	if err != nil || n < least || n > most {
+		q.fault(name, fmt.Sprintf("a whole number from %d to %d", least, most))
 		return none
 	}
 	return n

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
+	"github.com/chatnode/chatnode/auth"
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm/conv"
 	"github.com/chatnode/chatnode/session"
@@ -17,19 +19,11 @@ func (s *Server) reading(c *call) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.Request().Context(), s.cfg.ReadWait)
 }
 
-// known refuses an id that cannot be a conversation before anyone is asked.
-func (c *call) known() error {
-	if !chat.ValidID(string(c.conv)) {
-		return invalid("the conversation in the path must be an id")
-	}
-	return nil
-}
-
 func (s *Server) info(c *call) error {
-	q := c.query()
+	q := c.query("consistency", "min_seq")
 	fresh := q.freshness()
-	if err := errors.Join(c.known(), q.err); err != nil {
-		return err
+	if q.err != nil {
+		return q.err
 	}
 	ctx, cancel := s.reading(c)
 	defer cancel()
@@ -41,14 +35,14 @@ func (s *Server) info(c *call) error {
 }
 
 func (s *Server) proof(c *call) error {
-	q := c.query()
+	q := c.query("seq", "from_size", "size", "consistency", "min_seq")
 	fresh := q.freshness()
 	p := conv.ProofQuery{Conv: c.conv, User: c.who.User, Size: q.seq("size", 1), Seq: q.seq("seq", 1), OldSize: q.seq("from_size", 1)}
 	if q.has("seq") == q.has("from_size") {
 		q.fault("seq or from_size", "given, and not both")
 	}
-	if err := errors.Join(c.known(), q.err); err != nil {
-		return err
+	if q.err != nil {
+		return q.err
 	}
 	ctx, cancel := s.reading(c)
 	defer cancel()
@@ -60,12 +54,12 @@ func (s *Server) proof(c *call) error {
 }
 
 func (s *Server) entries(c *call) error {
-	q := c.query()
+	q := c.query("before", "after", "around", "limit", "wait", "consistency", "min_seq")
 	fresh := q.freshness()
 	wait := q.wait(s.cfg.WaitMax)
 	page := q.page(c.conv, c.who.User)
-	if err := errors.Join(c.known(), q.err); err != nil {
-		return err
+	if q.err != nil {
+		return q.err
 	}
 	if wait > 0 {
 		return s.poll(c, page, fresh, wait)
@@ -91,8 +85,9 @@ func (c *call) page(m conv.Mode, p *conv.Page) error {
 }
 
 // poll answers as soon as there is an entry after the cursor, or with an empty
-// page when the time is over. The tail is opened before the first read, so no
-// entry falls between reading and waiting.
+// page when the time is over, or the token's, or when nothing can come since
+// the caller is no member any more. The tail is opened before the first read,
+// so no entry falls between reading and waiting.
 func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.Duration) error {
 	select {
 	case s.waiters <- struct{}{}:
@@ -110,24 +105,38 @@ func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.
 	defer tail.Close()
 	<-s.slots // a request that waits is no request in work
 	defer func() { s.slots <- struct{}{} }()
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(min(wait, s.holds(c)))
 	defer timer.Stop()
 	for {
 		got, err := s.page(c, q, fresh)
 		if err != nil {
 			return err
 		}
-		if len(got.Entries) > 0 {
+		if len(got.Entries) > 0 || !got.Grows() {
 			return c.page(q.Mode, &got)
 		}
 		select {
 		case <-moved:
+		case <-s.draining:
+			e := chat.E("entries", chat.ShuttingDn, "the node stops", nil)
+			e.RetryAfter = time.Millisecond + rand.N(s.spread)
+			return e
 		case <-timer.C:
 			return c.page(q.Mode, &got)
 		case <-c.Request().Context().Done():
 			return chat.E("entries", chat.Canceled, "the caller went away", context.Cause(c.Request().Context()))
 		}
 	}
+}
+
+// holds is how long the caller's token holds. One that has ended and is taken
+// for what clocks may differ has that time left, so that its polls still wait.
+func (s *Server) holds(c *call) time.Duration {
+	now, end := s.deps.Now(), c.who.Expires
+	if !now.Before(end) {
+		end = end.Add(auth.Leeway)
+	}
+	return end.Sub(now)
 }
 
 // ended gives an error of a read its code when the time for it was over.

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/chatnode/chatnode/api"
 	"github.com/chatnode/chatnode/auth"
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/shard"
@@ -40,15 +42,13 @@ type admin struct {
 	log      *slog.Logger
 }
 
-func (a *admin) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/admin/status", a.guard(a.status))
-	mux.HandleFunc("POST /v1/admin/transfer", a.guard(a.transfer))
-	mux.HandleFunc("POST /v1/admin/remove", a.guard(a.remove))
-	mux.HandleFunc("/v1/admin/", func(w http.ResponseWriter, _ *http.Request) {
-		a.fail(w, chat.E("control", chat.NotFound, "no such control route", nil))
-	})
-	return mux
+func (a *admin) routes() []api.Route {
+	post := []string{http.MethodPost}
+	return []api.Route{
+		{Methods: api.Reading(), Path: "/v1/admin/status", Handler: a.guard(a.status)},
+		{Methods: post, Path: "/v1/admin/transfer", Handler: a.guard(a.transfer)},
+		{Methods: post, Path: "/v1/admin/remove", Handler: a.guard(a.remove)},
+	}
 }
 
 // guard lets only admins pass and turns an error into its answer.
@@ -69,26 +69,38 @@ func (a *admin) guard(serve func(w http.ResponseWriter, r *http.Request) error) 
 }
 
 func (a *admin) fail(w http.ResponseWriter, err error) {
-	code, msg, _ := wire.Explain(err)
-	fault := wire.FaultOf(code)
-	if code == chat.Internal {
-		a.log.Error("control request failed", "err", err)
+	code, msg, wait := wire.Explain(err)
+	h := w.Header()
+	p := wire.Problem{
+		Status: wire.FaultOf(code).HTTP, Code: code, Detail: msg, RequestID: h.Get("X-Request-Id"), RetryAfterMS: uint64(wait.Milliseconds()),
 	}
-	a.write(w, "application/problem+json", fault.HTTP, map[string]any{
-		"type": "about:blank", "title": fault.Title, "status": fault.HTTP, "detail": msg, "code": code,
-	})
+	if code == chat.Internal {
+		a.log.Error("control request failed", "err", err, "request_id", p.RequestID)
+	}
+	if wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
+	if code == chat.Unauthenticated {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	a.write(w, wire.ProblemContentType, p.Status, wire.AppendProblem(nil, &p))
 }
 
-func (a *admin) write(w http.ResponseWriter, kind string, status int, v any) {
+// answer sends what v is as JSON.
+func (a *admin) answer(w http.ResponseWriter, status int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
-		a.log.Error("control answer cannot be encoded", "err", err)
-		status, b = http.StatusInternalServerError, []byte(`{"code":"internal"}`)
+		return chat.E("control", chat.Internal, "", err)
 	}
+	a.write(w, "application/json", status, b)
+	return nil
+}
+
+func (a *admin) write(w http.ResponseWriter, kind string, status int, body []byte) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // fails only when the client is gone
+	_, _ = w.Write(append(body, '\n')) // fails only when the client is gone
 }
 
 func (a *admin) status(w http.ResponseWriter, r *http.Request) error {
@@ -97,8 +109,7 @@ func (a *admin) status(w http.ResponseWriter, r *http.Request) error {
 		return chat.E("status", chat.Unavailable, "this node does not know the cluster yet", nil)
 	}
 	report := merge(m, a.view.Self(), a.view.Replicas(), a.ask(r.Context(), m))
-	a.write(w, "application/json", http.StatusOK, report)
-	return nil
+	return a.answer(w, http.StatusOK, report)
 }
 
 // ask asks all nodes of the map at once, a bounded number at a time.
@@ -145,8 +156,7 @@ func (a *admin) transfer(w http.ResponseWriter, r *http.Request) error {
 	if err := a.view.Transfer(ctx, req.Group, req.To); err != nil {
 		return err
 	}
-	a.write(w, "application/json", http.StatusOK, req)
-	return nil
+	return a.answer(w, http.StatusOK, req)
 }
 
 func (a *admin) remove(w http.ResponseWriter, r *http.Request) error {
@@ -159,6 +169,5 @@ func (a *admin) remove(w http.ResponseWriter, r *http.Request) error {
 	if err := a.view.Remove(ctx, req.Node); err != nil {
 		return err
 	}
-	a.write(w, "application/json", http.StatusAccepted, req)
-	return nil
+	return a.answer(w, http.StatusAccepted, req)
 }

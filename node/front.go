@@ -36,6 +36,7 @@ const (
 // front is what clients talk to.
 type front struct {
 	http *http.Server
+	api  *api.Server
 	ws   *ws.Server
 	done chan struct{} // the port is closed
 }
@@ -64,7 +65,7 @@ func (n *Node) startFront(ctx context.Context, bound *ports, conf *tls.Config) e
 		socket.Close()
 		return err
 	}
-	f := &front{ws: socket, done: make(chan struct{}), http: &http.Server{
+	f := &front{api: handler, ws: socket, done: make(chan struct{}), http: &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
@@ -75,6 +76,8 @@ func (n *Node) startFront(ctx context.Context, bound *ports, conf *tls.Config) e
 	}}
 	n.front = f
 	go f.serve(bound.client, conf, n.fatal)
+	// What a failed neighbour left to this node while clients went is handed on.
+	n.run("leaderships", func(ctx context.Context) error { n.giveUp(ctx); return nil })
 	n.run("client port", f.stop)
 	n.serveDebug(bound.debug)
 	return nil
@@ -91,11 +94,16 @@ func (f *front) serve(l net.Listener, conf *tls.Config, fatal func(error)) {
 }
 
 // draining makes clients go elsewhere from now on: keep-alive connections end
-// with their next answer.
-func (f *front) draining() { f.http.SetKeepAlivesEnabled(false) }
+// with their next answer, and long polls are answered, since their end is what a
+// stop would wait for.
+func (f *front) draining() {
+	f.http.SetKeepAlivesEnabled(false)
+	f.api.Drain(drainSpread)
+}
 
 // stop lets requests end, and sends the sockets away.
 func (f *front) stop(ctx context.Context) error {
+	f.draining()
 	err := make(chan error, 1)
 	go func() { err <- f.http.Shutdown(ctx) }()
 	f.ws.Drain(ctx, drainSpread)
@@ -108,30 +116,30 @@ func (f *front) stop(ctx context.Context) error {
 	return shut
 }
 
-// handler puts the routes of the client port together.
-func (n *Node) handler(deps *session.Deps, socket *ws.Server) (http.Handler, error) {
-	rest, err := api.New(api.DefaultConfig(), api.Deps{
-		Backend: deps.Backend, Tails: deps.Tails, Verifier: n.verifier, Now: time.Now, Logger: n.log,
-	})
-	if err != nil {
-		return nil, err
+// handler puts the routes of the client port together. One router serves them
+// all, so that they name requests and refuse paths and methods alike.
+func (n *Node) handler(deps *session.Deps, socket *ws.Server) (*api.Server, error) {
+	control := &admin{view: view{steering{&control{n}}}, verifier: n.verifier, log: n.log}
+	routes := append(control.routes(), api.Route{Methods: []string{http.MethodGet}, Path: "/v1/ws", Handler: socket})
+	for path, h := range map[string]http.Handler{
+		"/v1/asyncapi.json": ws.AsyncAPI(),
+		"/metrics":          obs.MetricsHandler(n.metrics, n.log),
+		"/healthz":          http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "ok") }),
+		"/readyz":           http.HandlerFunc(n.serveReady),
+	} {
+		routes = append(routes, api.Route{Methods: api.Reading(), Path: path, Handler: h})
 	}
-	control := (&admin{view: view{steering{&control{n}}}, verifier: n.verifier, log: n.log}).handler()
-	mux := http.NewServeMux()
-	mux.Handle("/v1/admin/", control)
-	mux.Handle("GET /v1/ws", socket)
-	mux.Handle("GET /v1/asyncapi.json", ws.AsyncAPI())
-	mux.Handle("GET /metrics", obs.MetricsHandler(n.metrics, n.log))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !n.ready.Load() {
-			answerText(w, http.StatusServiceUnavailable, "not ready")
-			return
-		}
-		answerText(w, http.StatusOK, "ready")
+	return api.New(api.DefaultConfig(), api.Deps{
+		Backend: deps.Backend, Tails: deps.Tails, Verifier: n.verifier, Now: time.Now, Logger: n.log, Routes: routes,
 	})
-	mux.Handle("/", rest)
-	return mux, nil
+}
+
+func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if !n.Ready() {
+		answerText(w, http.StatusServiceUnavailable, "not ready")
+		return
+	}
+	answerText(w, http.StatusOK, "ready")
 }
 
 func answerText(w http.ResponseWriter, status int, text string) {

@@ -85,7 +85,7 @@ func (n *Node) registerFront(socket *ws.Server) {
 	n.sampled("chatnode_feed_dropped_total", "Entries left out of the live feed; subscribers read them from the log.", func() float64 { return float64(n.bus.Dropped()) })
 	n.sampled("chatnode_socket_overflows_total", "Connections broken off because the transport dropped a frame.", func() float64 { return float64(socket.Overflows()) })
 	n.gauge("chatnode_ready", "1 while the node is ready.", func() float64 {
-		if n.ready.Load() {
+		if n.Ready() {
 			return 1
 		}
 		return 0

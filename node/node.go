@@ -61,7 +61,8 @@ type Node struct {
 	agent   *agent
 	front   *front
 
-	ready atomic.Bool
+	ready    atomic.Bool // it has been able to serve
+	stopping atomic.Bool
 }
 
 // part is something that runs and has to be stopped.
@@ -172,7 +173,7 @@ func (n *Node) Failed() <-chan error { return n.failed }
 
 // Ready reports whether the node serves: it knows a leader of every group, and
 // does not stop.
-func (n *Node) Ready() bool { return n.ready.Load() }
+func (n *Node) Ready() bool { return n.ready.Load() && !n.stopping.Load() }
 
 // Addresses are where the node is reached.
 func (n *Node) Addresses() Addresses { return n.addrs }
@@ -191,11 +192,11 @@ func (n *Node) cluster() string {
 	return id.Cluster
 }
 
-// Stop ends the node gracefully: it stops being ready, gives its leaderships
-// away while it still serves, drains its clients, and stops its parts in the
+// Stop ends the node gracefully: it stops being ready, which tells the placement
+// to spare it, gives its leaderships away while it still serves, drains its clients, and stops its parts in the
 // reverse order of their start.
 func (n *Node) Stop(ctx context.Context) error {
-	n.ready.Store(false)
+	n.stopping.Store(true)
 	if n.front != nil {
 		n.front.draining()
 	}

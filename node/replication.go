@@ -156,17 +156,20 @@ func (n *Node) epoch() uint64 {
 // serves, so that clients see a pause of one round and no election.
 func (n *Node) giveUp(ctx context.Context) {
 	begin := time.Now()
-	led := n.host.Led()
-	for _, g := range led {
+	handed := 0
+	for _, g := range n.host.Led() {
 		servers, err := n.host.Configuration(g)
 		if err != nil || !slices.ContainsFunc(servers, func(s raftgroup.Server) bool { return s.Voter && s.ID != n.self }) {
 			continue // nobody to hand it to
 		}
-		if err := n.host.TransferLeadership(ctx, g, ""); err != nil && chat.CodeOf(err) != chat.NotLeader {
+		switch err := n.host.TransferLeadership(ctx, g, ""); {
+		case err == nil:
+			handed++
+		case chat.CodeOf(err) != chat.NotLeader:
 			n.log.Warn("leadership not handed over", "group", uint32(g), "err", err)
 		}
 	}
-	if len(led) > 0 {
-		n.log.Info("leaderships handed over", "groups", len(led), "took", time.Since(begin).Round(time.Millisecond))
+	if handed > 0 {
+		n.log.Info("leaderships handed over", "groups", handed, "took", time.Since(begin).Round(time.Millisecond))
 	}
 }

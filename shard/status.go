@@ -23,6 +23,8 @@ type NodeStatus struct {
 	Level  uint32        `json:"level"` // the highest that its binary reads
 	Groups []GroupStatus `json:"groups"`
 
+	Stopping bool `json:"stopping,omitempty"` // it hands its leaderships over and wants no other
+
 	// For people; nothing decides by them.
 	Version   string `json:"version,omitempty"`
 	UptimeMS  int64  `json:"uptime_ms,omitempty"`

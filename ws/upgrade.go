@@ -17,12 +17,18 @@ import (
 	"github.com/chatnode/chatnode/wire"
 )
 
+// version of the WebSocket protocol.
+const version = "13"
+
 // ServeHTTP upgrades a request. It returns as soon as the connection is taken
 // from net/http, whose goroutine and buffers end then; the link runs on a small
 // goroutine of its own.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, err := s.check(r)
 	if err != nil {
+		if r.Header.Get("Sec-Websocket-Version") != version {
+			w.Header().Set("Sec-Websocket-Version", version) // RFC 6455, section 4.4
+		}
 		refuse(w, status, err)
 		return
 	}
@@ -66,8 +72,8 @@ func (s *Server) check(r *http.Request) (int, error) {
 		return fail(http.StatusMethodNotAllowed, chat.Invalid, "a WebSocket begins with GET")
 	case !websocket.IsWebSocketUpgrade(r):
 		return fail(http.StatusUpgradeRequired, chat.Invalid, "this path speaks WebSocket")
-	case r.Header.Get("Sec-Websocket-Version") != "13":
-		return fail(http.StatusBadRequest, chat.UnsupportedVer, "the WebSocket version is 13")
+	case r.Header.Get("Sec-Websocket-Version") != version:
+		return fail(http.StatusBadRequest, chat.UnsupportedVer, "the WebSocket version is "+version)
 	case !goodKey(r.Header.Get("Sec-Websocket-Key")):
 		return fail(http.StatusBadRequest, chat.Invalid, "Sec-WebSocket-Key must be 16 bytes in base64")
 	case !s.allowed(r):

@@ -36,6 +36,13 @@ type Page struct {
 	Visible []Interval // the parts of the history that the reader may see, ascending
 }
 
+// Grows reports whether the reader may see what will be appended: whether he is
+// a member now.
+func (p *Page) Grows() bool {
+	n := len(p.Visible)
+	return n > 0 && p.Visible[n-1].To == 0
+}
+
 // Interval is a part of a conversation's history, both ends included.
 type Interval struct {
 	From chat.Seq

@@ -27,7 +27,7 @@ func Spread(v *View, r Rules) (Step, bool) {
 		}
 		for _, to := range c.Voters {
 			d := leads[c.Leader] - leads[to]
-			if d > gain && slices.Contains(p.active, to) && p.caughtUp(to, g, &c) {
+			if d > gain && slices.Contains(p.active, to) && p.mayLead(to, g, &c) {
 				best, gain = Step{Kind: Transfer, Group: g, Node: to}, d
 			}
 		}

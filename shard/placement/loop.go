@@ -204,7 +204,7 @@ func (l *Loop) look(ctx context.Context, m *shard.Map, now time.Time) *View {
 	terms := map[shard.GroupID]uint64{}
 	for i := range reports {
 		id := m.Nodes[i].ID
-		n := NodeView{Up: reports[i].err == nil, Runs: map[shard.GroupID]uint64{}}
+		n := NodeView{Up: reports[i].err == nil, Ending: reports[i].status.Stopping, Runs: map[shard.GroupID]uint64{}}
 		if n.Up || l.seen[id].IsZero() {
 			l.seen[id] = now
 		}

@@ -18,7 +18,8 @@ import (
 
 // simCluster lets the loop act on a [sim].
 type simCluster struct {
-	mu       sync.Mutex // guards all
+	stops    shard.NodeID // a node that answers and is about to end
+	mu       sync.Mutex   // guards all
 	s        *sim
 	leads    bool
 	running  map[shard.GroupID]int // changes at this moment
@@ -45,7 +46,7 @@ func (c *simCluster) Status(_ context.Context, node shard.NodeID) (shard.NodeSta
 	if !c.s.up[node] {
 		return shard.NodeStatus{}, errors.New("no answer")
 	}
-	st := shard.NodeStatus{Node: node}
+	st := shard.NodeStatus{Node: node, Stopping: node == c.stops}
 	for g := range c.s.conf {
 		last, runs := c.s.log[g][node]
 		if !runs {
@@ -133,6 +134,29 @@ func TestLoopRestsUnlessItLeads(t *testing.T) {
 		during(t, c, time.Minute)
 		if c.s.m.Epoch != 1 {
 			t.Errorf("a node that does not lead the meta group changed the map to epoch %d", c.s.m.Epoch)
+		}
+	})
+}
+
+// TestLoopSparesWhoStops: what a stopping node has handed over does not come
+// back to it, however uneven the leaders are.
+func TestLoopSparesWhoStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &simCluster{s: newSim(t, 7, 8), leads: true, running: map[shard.GroupID]int{}}
+		c.s.join("n01", "")
+		c.s.join("n02", "")
+		during(t, c, time.Minute)
+		c.stops = "n01"
+		for g := range c.s.conf {
+			if c.s.conf[g].Leader == c.stops {
+				c.s.conf[g].Leader = "n00"
+			}
+		}
+		during(t, c, time.Minute)
+		for g := range c.s.conf {
+			if c.s.conf[g].Leader == c.stops {
+				t.Errorf("group %d was given to the node that stops", g)
+			}
 		}
 	})
 }

@@ -17,6 +17,7 @@ type View struct {
 // NodeView is what is known of a node.
 type NodeView struct {
 	Up      bool
+	Ending  bool                     // it is up and about to stop
 	DownFor time.Duration            // since it answered last
 	Runs    map[shard.GroupID]uint64 // last log index of each replica that it runs
 }
@@ -227,6 +228,12 @@ func (p *planner) caughtUp(id shard.NodeID, g shard.GroupID, c *GroupView) bool 
 	return p.up(id) && runs && last+p.r.LagMax >= c.Commit
 }
 
+// mayLead reports whether the node could take the group's leadership now. One
+// that stops would hand it on.
+func (p *planner) mayLead(id shard.NodeID, g shard.GroupID, c *GroupView) bool {
+	return !p.v.Nodes[id].Ending && p.caughtUp(id, g, c)
+}
+
 // quorate reports whether a quorum of these voters is up.
 func (p *planner) quorate(voters []shard.NodeID) bool {
 	up := 0
@@ -267,7 +274,7 @@ func (p *planner) drop(g *shard.Group, c *GroupView, keep []shard.NodeID) (Step,
 			return Step{Kind: Drop, Group: g.ID, Node: id}, true
 		}
 		for _, to := range keep {
-			if slices.Contains(c.Voters, to) && p.caughtUp(to, g.ID, c) {
+			if slices.Contains(c.Voters, to) && p.mayLead(to, g.ID, c) {
 				return Step{Kind: Transfer, Group: g.ID, Node: to}, true
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/chatnode/chatnode/fsm/conv"
 	"github.com/chatnode/chatnode/fsm/meta"
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/wire"
 )
 
 // Answer is what a read gives: the field of the request's kind is set.
@@ -44,6 +45,7 @@ func execute(r fsm.Reader, g shard.GroupID, q *Request) (a Answer, err error) {
 		a.Info, err = conv.ReadInfo(r, id, q.Conv, q.User)
 	case ReadProof:
 		a.Proof, err = conv.ReadProof(r, id, q.proof())
+		err = lagging(r, g, q, err)
 	case ReadAccess:
 		a.Access, err = conv.ReadAccess(r, id, q.Conv, q.User)
 	case ReadMembers:
@@ -128,6 +130,22 @@ func reached(r fsm.Reader, g shard.GroupID, q *Request) error {
 		return nil
 	}
 	return chat.E("read", chat.Behind, "this replica has not reached min_seq", nil)
+}
+
+// lagging turns the refusal of a stale proof into behind, where the entries that
+// it lacks are beyond this replica's newest: they may exist, and come here yet.
+func lagging(r fsm.Reader, g shard.GroupID, q *Request, err error) error {
+	if q.Level != wire.Stale || chat.CodeOf(err) != chat.Invalid {
+		return err
+	}
+	least := max(q.Seq, q.OldSize)
+	if q.Size != 0 && least > q.Size {
+		return err // in no tree of that size
+	}
+	if head, herr := conv.ReadHead(r, uint32(g), q.Conv); herr != nil || max(least, q.Size) <= head.Seq {
+		return err
+	}
+	return chat.E("read", chat.Behind, "this replica has not reached that seq or size", nil)
 }
 
 func readMap(r fsm.Reader, g shard.GroupID) (*shard.Map, error) {
