@@ -91,6 +91,16 @@ func ReadHead(r fsm.Reader, group uint32, conv chat.ConvID) (HeadInfo, error) {
 	return in.head, err
 }
 
+// ReadVisibleHead reads the numbers of the newest entry that a user may see. A user
+// who never was a member gets not_found.
+func ReadVisibleHead(r fsm.Reader, group uint32, conv chat.ConvID, user chat.UserID) (HeadInfo, error) {
+	in, err := open("head", r, group, conv, user, false)
+	if err != nil {
+		return HeadInfo{}, err
+	}
+	return in.visibleHead()
+}
+
 // ReadAccess reads what a user may do and see. A user who never was a member
 // gets not_found, as for a conversation that does not exist.
 func ReadAccess(r fsm.Reader, group uint32, conv chat.ConvID, user chat.UserID) (Access, error) {

@@ -116,13 +116,18 @@ func decodeAnswer(k Kind, b []byte) (a Answer, err error) {
 	return a, nil
 }
 
-// reached refuses with behind when the replica has not reached MinSeq.
+// reached refuses with behind when the replica has not reached MinSeq, of what the
+// user may see: where others may see more, the user learns nothing of it. A stale
+// replica may not have heard yet that somebody is a member, so there a stranger
+// meets behind for any MinSeq.
 func reached(r fsm.Reader, g shard.GroupID, q *Request) error {
 	if q.MinSeq == 0 || q.Kind == ReadMap {
 		return nil
 	}
-	head, err := conv.ReadHead(r, uint32(g), q.Conv)
+	head, err := visibleHead(r, g, q)
 	switch {
+	case chat.CodeOf(err) == chat.NotFound && q.Level != wire.Stale:
+		return nil // the read itself says so
 	case chat.CodeOf(err) == chat.NotFound:
 	case err != nil:
 		return err
@@ -130,6 +135,14 @@ func reached(r fsm.Reader, g shard.GroupID, q *Request) error {
 		return nil
 	}
 	return chat.E("read", chat.Behind, "this replica has not reached min_seq", nil)
+}
+
+// visibleHead reads the newest entry that the asking user may see.
+func visibleHead(r fsm.Reader, g shard.GroupID, q *Request) (conv.HeadInfo, error) {
+	if q.All || q.Kind == ReadHead {
+		return conv.ReadHead(r, uint32(g), q.Conv)
+	}
+	return conv.ReadVisibleHead(r, uint32(g), q.Conv, q.User)
 }
 
 // lagging turns the refusal of a stale proof into behind, where the entries that
@@ -142,7 +155,7 @@ func lagging(r fsm.Reader, g shard.GroupID, q *Request, err error) error {
 	if q.Size != 0 && least > q.Size {
 		return err // in no tree of that size
 	}
-	if head, herr := conv.ReadHead(r, uint32(g), q.Conv); herr != nil || max(least, q.Size) <= head.Seq {
+	if head, herr := visibleHead(r, g, q); herr != nil || max(least, q.Size) <= head.Seq {
 		return err
 	}
 	return chat.E("read", chat.Behind, "this replica has not reached that seq or size", nil)
