@@ -86,6 +86,7 @@ func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
 	if err := g.reconcile(); err != nil {
 		return nil, err
 	}
+	g.logs.size.measure(log)
 	log.NotifyDurable(g.durable)
 	g.readers = &readers{g: g}
 	g.proposer = newProposer(g, h.cfg.InFlightMax)
