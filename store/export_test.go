@@ -30,6 +30,14 @@ func Merge(s *State) error { return s.db.Compact(context.Background(), []byte{0}
 
 const MergeCategory = mergeCategory
 
+// Miscount lowers the running count of a group's bytes.
+func Miscount(g *GroupState, bytes uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pos.bytes -= bytes
+	g.dirty = true
+}
+
 // L0Compact is more tables over each other than are left unmerged.
 const L0Compact = l0Compact
 

@@ -29,6 +29,7 @@ type GroupState struct {
 	pos       position
 	cfg       configuration
 	gen       uint64 // rises when the byte count of pos begins anew
+	doubt     bool   // a snapshot was larger than the byte count of pos
 	dirty     bool   // something was committed since the last freeze
 	active    *layer // nil when there are no rows; set with writeMu held as well
 	end       rowbuf.Mark

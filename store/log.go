@@ -63,6 +63,10 @@ type GroupLog interface {
 	// ErrCorrupt.
 	Entry(index uint64, into *LogEntry) error
 
+	// EntryBytes is the length of an entry's Data and Extensions, 0 when it is not
+	// in the log. It verifies nothing.
+	EntryBytes(index uint64) int
+
 	// DeleteRange removes the entries min..max, which must reach from one end
 	// of the log: its beginning (compaction), its end (a conflict), or both.
 	// It takes effect at once and becomes durable with the next fsync, in

@@ -51,12 +51,12 @@ func (g *GroupState) Snapshot() (*Snapshot, error) {
 	if err := g.s.usable(); err != nil {
 		return nil, err
 	}
+	g.mu.Lock()
+	gen := g.gen // before the position is written, which then is of this count or of an older one
+	g.mu.Unlock()
 	if err := g.Barrier(); err != nil {
 		return nil, err
 	}
-	g.mu.Lock()
-	gen := g.gen
-	g.mu.Unlock()
 	lower, upper := groupSpan(g.id)
 	it, err := g.s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
@@ -125,7 +125,10 @@ func (s *Snapshot) ownRow(key []byte, fn func([]byte) error) error {
 // tooLoose says whether the running count, which includes overwritten and
 // deleted rows, is to be replaced by a count of what there is.
 func (s *Snapshot) tooLoose(bound uint64) (bool, error) {
-	if bound <= scanExactMax {
+	s.g.mu.Lock()
+	doubt := s.g.doubt
+	s.g.mu.Unlock()
+	if doubt || bound <= scanExactMax {
 		return true, nil
 	}
 	lower, upper := groupSpan(s.g.id)
@@ -192,6 +195,9 @@ func (s *Snapshot) fill() error {
 	s.chain = sealFrame(s.buf, kind, s.chain)
 	s.frame = s.buf
 	if s.sent+uint64(len(s.buf)) > s.header.Size {
+		s.g.mu.Lock()
+		s.g.doubt = true // the next one is counted beforehand
+		s.g.mu.Unlock()
 		return fmt.Errorf("snapshot of group %d is larger than its bound of %d bytes", s.g.id, s.header.Size)
 	}
 	return nil
@@ -222,15 +228,21 @@ func (s *Snapshot) fillRows() error {
 // Close frees the snapshot.
 func (s *Snapshot) Close() error { return readError("snapshot", s.it.Close()) }
 
-// recount lowers the running count of the group's bytes to what a full pass
-// found, plus what was written since. It is stored with the next batch.
+// recount sets the running count of the group's bytes to what a full pass found,
+// plus what was written since. It is stored with the next barrier: a later pass
+// begins from the position on disk and would subtract the same again.
 func (g *GroupState) recount(gen, base, rows, bytes uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.gen != gen || g.pos.bytes < base || bytes > base {
+	if g.gen != gen || g.pos.bytes < base {
 		return
 	}
-	g.pos.bytes -= base - bytes
+	g.doubt = false
+	if bytes == base {
+		return
+	}
+	g.pos.bytes = g.pos.bytes - base + bytes
 	g.pos.rows = max(rows, 1)
-	g.gen++ // another pass of the same time must not subtract again
+	g.gen++ // nor may another pass of the same time
+	g.dirty = true
 }

@@ -202,6 +202,15 @@ func (b *boltLog) Entry(index uint64, into *store.LogEntry) error {
 	return nil
 }
 
+// EntryBytes implements store.GroupLog.
+func (b *boltLog) EntryBytes(index uint64) int {
+	var e store.LogEntry
+	if b.Entry(index, &e) != nil { // who needs the entry will tell
+		return 0
+	}
+	return len(e.Data) + len(e.Extensions)
+}
+
 // DeleteRange implements store.GroupLog.
 func (b *boltLog) DeleteRange(low, high uint64) error {
 	b.mu.Lock()

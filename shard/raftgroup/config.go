@@ -25,7 +25,7 @@ type Config struct {
 
 	LogBytesMax        int64         `mapstructure:"log_bytes_max"`  // of one group; above it the log is cut
 	LogBytesKeep       int64         `mapstructure:"log_bytes_keep"` // what a cut leaves for followers that lag
-	LogAgeMax          time.Duration `mapstructure:"log_age_max"`    // an older log is cut however small
+	LogAgeMax          time.Duration `mapstructure:"log_age_max"`    // without a cut, after which there is one to what is kept
 	InstallBytesPerSec int64         `mapstructure:"install_bytes_per_sec"`
 
 	SlowWrite  time.Duration `mapstructure:"slow_write"`  // a log write this slow moves leaderships away

@@ -20,5 +20,5 @@
 //	R7  After the first failed write nothing is acknowledged any more.
 //
 // The order of locks: Host.mu, group.life, then any one of Host.watch, proposer.mu, readers.mu,
-// machine.mu, logStore.mu; none of these four is held while another is taken.
+// machine.mu, logSize.mu; none of these four is held while another is taken.
 package raftgroup

@@ -81,10 +81,12 @@ func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
 	}
 	g.machine = newMachine(id, state, h.deps.Machine(id), h.fatal.fail)
 	g.machine.awaited = func() bool { return g.awaiting.Load() > 0 }
+	g.machine.logged = log.LastIndex
 	g.snaps = &snapshotStore{state: state, installed: g.installed}
 	if err := g.reconcile(); err != nil {
 		return nil, err
 	}
+	g.logs.size.measure(log)
 	log.NotifyDurable(g.durable)
 	g.readers = &readers{g: g}
 	g.proposer = newProposer(g, h.cfg.InFlightMax)
@@ -307,44 +309,6 @@ func (g *group) stop() {
 	if err := g.closeLog(); err != nil {
 		g.log.Warn("cannot close the log", "err", err)
 	}
-}
-
-// bootstrapGroup writes the first entry of a new group.
-func bootstrapGroup(h *Host, id shard.GroupID, servers []Server) error {
-	var c raft.Configuration
-	self := false
-	for _, s := range servers {
-		suffrage := raft.Nonvoter
-		if s.Voter {
-			suffrage = raft.Voter
-			self = self || s.ID == h.deps.NodeID
-		}
-		c.Servers = append(c.Servers, raft.Server{Suffrage: suffrage, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.ID)})
-	}
-	if !self {
-		return errors.New("bootstrap: this node has to be one of the voters")
-	}
-	log, closeLog, err := h.openLog(id)
-	if err != nil {
-		return err
-	}
-	state, err := h.deps.State.Group(id)
-	if err != nil {
-		return errors.Join(err, closeLog())
-	}
-	g := &group{host: h, id: id, log: h.log}
-	ls := newLogStore(log, h.deps.NodeID, h.fatal.fail)
-	ls.replica = g.raft.Load
-	ls.voter = g.promiseVoter
-	ls.truncated = func(uint64) {}
-	g.logs = ls
-	if _, err := g.checkMark(); err != nil {
-		return errors.Join(err, closeLog())
-	}
-	snaps := &snapshotStore{state: state}
-	_, trans := raft.NewInmemTransport(raft.ServerAddress(h.id))
-	err = raft.BootstrapCluster(h.raftConfig(g.log, nil), ls, ls, snaps, trans, c)
-	return errors.Join(err, closeLog())
 }
 
 // wipeGroup removes all of a group from this node. The promise goes first: one

@@ -153,15 +153,22 @@ func (h *Host) Groups() []shard.GroupID {
 }
 
 // Bootstrap writes the first configuration of a new group. Exactly one node does
-// it, before Start.
+// it, before Start. For a group that has begun here it does nothing, so it may be
+// called at every start: what a crash has ended is completed.
 func (h *Host) Bootstrap(g shard.GroupID, servers []Server) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return errStopping
 	}
-	if g > shard.GroupsMax || h.groups[g].Load() != nil {
-		return fmt.Errorf("bootstrap of group %d: it runs already or has no valid id", g)
+	if g > shard.GroupsMax {
+		return fmt.Errorf("group %d is over the limit of %d", g, shard.GroupsMax)
+	}
+	if gr := h.groups[g].Load(); gr != nil {
+		if gr.logs.log.LastIndex() == 0 && gr.machine.applied.Load() == 0 {
+			return fmt.Errorf("bootstrap of group %d: its replica runs already and waits to be added", g)
+		}
+		return nil
 	}
 	return bootstrapGroup(h, g, servers)
 }

@@ -40,7 +40,8 @@ func (g *group) install(_ context.Context, m *raft.InstallSnapshotRequest, data 
 }
 
 // holds reports whether the replica durably has the entry of an index and term,
-// in the state or in the log.
+// in the state or in the log. While Raft runs, a false answer may be late: the
+// entry may come, or be applied and cut, between the two looks.
 func (g *group) holds(index, term uint64) (bool, error) {
 	if applied, _ := g.machine.state.Applied(); applied >= index {
 		return true, g.machine.state.Barrier()
@@ -73,7 +74,7 @@ func (g *group) replace(m *raft.InstallSnapshotRequest, data io.Reader) (*raft.I
 	if h, ok := in.Header(); !ok || h.Index != m.LastLogIndex || h.Term != m.LastLogTerm {
 		return nil, fmt.Errorf("the stream is not that of index %d term %d: %w", m.LastLogIndex, m.LastLogTerm, store.ErrCorrupt)
 	}
-	if err := g.rebuild(in); err != nil {
+	if err := g.rebuild(m, in); err != nil {
 		return nil, err
 	}
 	// The connection that asked went with the old Raft. The leader asks again and
@@ -83,17 +84,25 @@ func (g *group) replace(m *raft.InstallSnapshotRequest, data io.Reader) (*raft.I
 
 // rebuild runs the replica anew on an installed state and an empty log. What
 // fails in between leaves a replica that must not go on.
-func (g *group) rebuild(in *store.Install) error {
+//
+// While the stream came, another leader may have replaced the rest of the log and
+// gone on, and what it was told to be here counts. So whether the log contradicts
+// the snapshot is decided when Raft has ended and nothing appends, cuts or applies
+// any more. What a snapshot has is committed: a log with its last entry has all of
+// it, and one with another entry there has nothing from there on that counts.
+func (g *group) rebuild(m *raft.InstallSnapshotRequest, in *store.Install) error {
 	g.life.Lock()
 	defer g.life.Unlock()
 	if g.stopped {
 		return errStopping
 	}
-	g.log.Warn("the log contradicts the snapshot that was received: beginning anew from it")
 	g.halt()
-	err := g.machine.install(in)
-	if err == nil {
-		err = g.logs.DeleteRange(g.logs.log.FirstIndex(), g.logs.log.LastIndex())
+	have, err := g.holds(m.LastLogIndex, m.LastLogTerm)
+	if err == nil && !have {
+		g.log.Warn("the log contradicts the snapshot that was received: beginning anew from it")
+		if err = g.machine.install(in); err == nil {
+			err = g.logs.DeleteRange(g.logs.log.FirstIndex(), g.logs.log.LastIndex())
+		}
 	}
 	if err == nil {
 		err = g.launch()

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/store"
 )
@@ -111,26 +109,7 @@ func TestInstallOntoLogThatIsAhead(t *testing.T) {
 
 	// The log of the node that is away grows by entries of its own term that
 	// nobody else has, far beyond what the others have.
-	log, err := openTestLog(t, away)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gl, err := log.Group(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var last store.LogEntry
-	if err := gl.Entry(gl.LastIndex(), &last); err != nil {
-		t.Fatal(err)
-	}
-	for i := gl.LastIndex() + 1; i < 5000; i++ {
-		if err := gl.Append([]store.LogEntry{{Index: i, Term: last.Term, Type: uint8(raft.LogNoop)}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
+	away.lone(t, 1, 4999)
 
 	away.start(1)
 	n := len(c.leader(1).rows(1))

@@ -14,11 +14,6 @@ import (
 	"github.com/chatnode/chatnode/store"
 )
 
-const (
-	markBytes = 1 << 20 // of log between two marks
-	marksMax  = 4096
-)
-
 // logStore is Raft's log and stable store on a store.GroupLog. StoreLogs returns
 // before the entries are durable; who may see an acknowledgement of them waits
 // (docs/adr/0002). Raft calls StoreLogs and DeleteRange from one goroutine,
@@ -43,15 +38,7 @@ type logStore struct {
 	write   sync.Mutex // one Append or DeleteRange at a time; guards scratch
 	scratch []store.LogEntry
 
-	mu    sync.Mutex // guards what follows
-	marks []mark     // where each further markBytes of log began
-	total int64      // bytes appended since the start
-	since time.Time  // the last cut
-}
-
-type mark struct {
-	index uint64
-	bytes int64 // appended before it
+	size logSize
 }
 
 const unknownVoters = -1
@@ -63,7 +50,7 @@ var (
 )
 
 func newLogStore(log store.GroupLog, self shard.NodeID, fatal func(error)) *logStore {
-	s := &logStore{log: log, self: raft.ServerID(self), fatal: fatal, since: time.Now()}
+	s := &logStore{log: log, self: raft.ServerID(self), fatal: fatal, size: logSize{since: time.Now()}}
 	s.voters.Store(unknownVoters)
 	return s
 }
@@ -152,7 +139,7 @@ func (s *logStore) append(logs []*raft.Log) error {
 	s.pending.CompareAndSwap(0, mono.Now())
 	err := s.log.Append(s.scratch)
 	clear(s.scratch)
-	s.grown(logs[0].Index, size)
+	s.size.grown(logs[0].Index, size)
 	return err
 }
 
@@ -219,19 +206,10 @@ func (s *logStore) DeleteRange(low, high uint64) error {
 		s.voters.Store(unknownVoters) // a configuration may be among what goes
 		s.truncated(low)
 	}
+	s.size.shrunk(s.log, low, high, first, last)
 	if err := s.log.DeleteRange(low, high); err != nil {
 		s.fatal(err)
 		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if low == first {
-		s.since = time.Now()
-		n, _ := slices.BinarySearchFunc(s.marks, high+1, func(m mark, i uint64) int { return compare(m.index, i) })
-		s.marks = append(s.marks[:0], s.marks[n:]...)
-	} else {
-		n, _ := slices.BinarySearchFunc(s.marks, low, func(m mark, i uint64) int { return compare(m.index, i) })
-		s.marks = s.marks[:n]
 	}
 	return nil
 }
@@ -247,41 +225,16 @@ func compare(a, b uint64) int {
 	}
 }
 
-// grown notes size bytes appended from index on.
-func (s *logStore) grown(index uint64, size int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].bytes >= markBytes {
-		if n >= marksMax {
-			s.marks = append(s.marks[:0], s.marks[n/2:]...)
-		}
-		s.marks = append(s.marks, mark{index: index, bytes: s.total})
-	}
-	s.total += size
-}
-
-// size estimates the bytes of entries that the log holds, as far as this process
-// appended them, and gives the time of the last cut.
-func (s *logStore) size() (int64, time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.marks) == 0 {
-		return 0, s.since
-	}
-	return s.total - s.marks[0].bytes, s.since
-}
-
-// trailing is the number of newest entries that hold about keep bytes.
+// trailing is the number of newest entries that a cut to keep bytes leaves.
 func (s *logStore) trailing(keep int64) uint64 {
-	last := s.log.LastIndex()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, m := range slices.Backward(s.marks) {
-		if s.total-m.bytes >= keep {
-			return last - min(last, m.index) + 1
-		}
-	}
-	return last - min(last, s.log.FirstIndex()) + 1
+	return max(s.size.trailing(keep, s.log.LastIndex()), trailingMin)
+}
+
+// surplus reports whether a cut to keep bytes finds entries that may go: applied
+// ones, before those that it leaves.
+func (s *logStore) surplus(keep int64, applied uint64) bool {
+	first, last, n := s.log.FirstIndex(), s.log.LastIndex(), s.trailing(keep)
+	return last > n && min(applied, last-n) >= first
 }
 
 // waiting is how long the oldest write that is not done has taken, 0 for none.

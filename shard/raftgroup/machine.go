@@ -22,6 +22,8 @@ type machine struct {
 	fatal func(error)
 	// awaited reports whether someone here waits for results.
 	awaited func() bool
+	// logged is the last index of the log.
+	logged func() uint64
 
 	applied atomic.Uint64
 
@@ -248,7 +250,10 @@ func (f *machine) advance(m raft.SnapshotMeta) error {
 // Release implements raft.FSMSnapshot.
 func (p persist) Release() {}
 
-// Restore implements raft.FSM: it swaps the received snapshot in.
+// Restore implements raft.FSM: it swaps the received snapshot in, after which Raft
+// empties the log. The log may have reached the snapshot's index since group.install
+// passed the stream on; now Raft waits for this call and appends nothing. Refused,
+// the snapshot is offered again and judged anew.
 func (f *machine) Restore(rc io.ReadCloser) error {
 	if w, ok := rc.(raft.ReadCloserWrapper); ok {
 		rc = w.WrappedReadCloser()
@@ -257,10 +262,13 @@ func (f *machine) Restore(rc io.ReadCloser) error {
 	if !ok {
 		return fmt.Errorf("unexpected snapshot %T", rc)
 	}
+	if h, _ := in.install.Header(); f.logged() >= h.Index {
+		return fmt.Errorf("the log has gone past the snapshot of index %d", h.Index)
+	}
 	return f.install(in.install)
 }
 
-// install commits a received snapshot.
+// install commits a received snapshot. Commit refuses one that is behind the state.
 func (f *machine) install(in *store.Install) error {
 	f.mu.Lock()
 	defer f.wake()

@@ -48,7 +48,7 @@ func (h *Host) Status(g shard.GroupID) (s GroupStatus, ok bool) {
 		First: gr.logs.log.FirstIndex(), Last: gr.logs.log.LastIndex(), Durable: gr.logs.log.DurableIndex(),
 		Applied: gr.machine.applied.Load(),
 	}
-	s.LogBytes, _ = gr.logs.size()
+	s.LogBytes, _ = gr.logs.size.held()
 	s.Queued, s.QueueBytes = gr.proposer.depth()
 	r, trans := gr.raft.Load(), gr.trans.Load()
 	if r == nil || trans == nil {

@@ -92,12 +92,12 @@ func (g *group) warm() {
 	}
 }
 
-// maybeCut shortens a log that is over its size or age.
+// maybeCut shortens a log that is over its size, and one that was not cut for long.
 func (g *group) maybeCut() {
-	size, since := g.logs.size()
+	size, since := g.logs.size.held()
 	c := &g.host.cfg
 	switch {
-	case size > c.LogBytesMax:
+	case size > c.LogBytesMax && g.logs.surplus(c.LogBytesKeep, g.machine.applied.Load()):
 	case size > 0 && time.Since(since) > c.LogAgeMax:
 	default:
 		return
@@ -115,7 +115,7 @@ func (g *group) cut(keep int64) error {
 		return errStopping
 	}
 	rc := r.ReloadableConfig()
-	rc.TrailingLogs = max(g.logs.trailing(keep), trailingMin)
+	rc.TrailingLogs = g.logs.trailing(keep)
 	if err := r.ReloadConfig(rc); err != nil {
 		return err
 	}
@@ -127,6 +127,7 @@ func (g *group) cut(keep int64) error {
 	if err := endWith(r.Snapshot(), *gone).Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return chat.E("cut log", chat.Unavailable, "", err)
 	}
+	g.logs.size.looked() // where nothing was cut, too: not every two seconds from here on
 	if m := g.host.deps.Metrics.Cut; m != nil {
 		m(g.id, g.logs.log.FirstIndex())
 	}

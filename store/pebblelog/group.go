@@ -149,6 +149,15 @@ func (g *group) Entry(index uint64, into *store.LogEntry) error {
 	return errors.Join(readEntry(key, val, index, into), closer.Close())
 }
 
+// EntryBytes implements [store.GroupLog].
+func (g *group) EntryBytes(index uint64) int {
+	var e store.LogEntry
+	if g.Entry(index, &e) != nil { // who needs the entry will tell
+		return 0
+	}
+	return len(e.Data) + len(e.Extensions)
+}
+
 // vanished says why an entry that was in the log a moment ago is not stored.
 func (g *group) vanished(index uint64) error {
 	g.l.mu.Lock()

@@ -273,6 +273,16 @@ func (g *group) Entry(index uint64, into *store.LogEntry) error {
 	return err
 }
 
+// EntryBytes implements [store.GroupLog].
+func (g *group) EntryBytes(index uint64) int {
+	g.l.mu.Lock()
+	defer g.l.mu.Unlock()
+	if g.last == 0 || index < g.first || index > g.last {
+		return 0
+	}
+	return int(g.at[index-g.first].n) - recordHeadBytes
+}
+
 // readEntry reads an entry from its file and verifies it.
 func readEntry(p pos, g shard.GroupID, index uint64, into *store.LogEntry) error {
 	where := fmt.Sprintf("entry %d of group %d in %s at %d", index, g, segName(p.seg.header.number), p.off)

@@ -101,11 +101,17 @@ func CheckEntries(tb testing.TB, g store.GroupLog, want []store.LogEntry) {
 		if !equalEntries(&want[i], &got) {
 			tb.Fatalf("Entry(%d) differs (-want +got):\n%s", want[i].Index, cmp.Diff(want[i], got))
 		}
+		if n := g.EntryBytes(want[i].Index); n != len(want[i].Data)+len(want[i].Extensions) {
+			tb.Fatalf("EntryBytes(%d) = %d, want %d and %d", want[i].Index, n, len(want[i].Data), len(want[i].Extensions))
+		}
 	}
 	var e store.LogEntry
 	for _, out := range []uint64{first - 1, last + 1} {
 		if err := g.Entry(out, &e); !errors.Is(err, store.ErrNotFound) {
 			tb.Fatalf("Entry(%d) outside %d..%d = %v, want ErrNotFound", out, first, last, err)
+		}
+		if n := g.EntryBytes(out); n != 0 {
+			tb.Fatalf("EntryBytes(%d) outside %d..%d = %d", out, first, last, n)
 		}
 	}
 }
