@@ -108,14 +108,10 @@ func (f *feedStream) drop(c chat.ConvID) {
 	f.mu.Unlock()
 }
 
-// say sends an item about a conversation. It may use half as much again as
-// entries may: what it says must not get lost, and it is small.
+// say sends an item about a conversation that must not get lost.
 func (f *feedStream) say(kind byte, c chat.ConvID) {
 	f.mu.Lock()
-	limit := f.bytesMax
-	f.bytesMax += limit / 2
-	f.putLocked(kind, 0, nil, []byte(c))
-	f.bytesMax = limit
+	f.insistLocked(kind, 0, nil, []byte(c))
 	f.unlock()
 }
 

@@ -38,8 +38,18 @@ func (o *outbox) init(pool *bytePool, framesMax, bytesMax int) {
 // putLocked appends an item; false means the outbox is full or closed. The
 // caller holds the mutex and releases it with unlock.
 func (o *outbox) putLocked(kind byte, id uint64, head, tail []byte) bool {
+	return o.appendLocked(o.bytesMax, kind, id, head, tail)
+}
+
+// insistLocked is putLocked for what is small and must not get lost: it may use
+// half as much again.
+func (o *outbox) insistLocked(kind byte, id uint64, head, tail []byte) bool {
+	return o.appendLocked(o.bytesMax+o.bytesMax/2, kind, id, head, tail)
+}
+
+func (o *outbox) appendLocked(bytesMax int, kind byte, id uint64, head, tail []byte) bool {
 	size := len(head) + len(tail) + 16
-	if o.closed || o.bytes+size > o.bytesMax {
+	if o.closed || o.bytes+size > bytesMax {
 		return false
 	}
 	if o.cur != nil && len(*o.cur)+size > frameBytesSoft {

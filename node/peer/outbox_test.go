@@ -1,8 +1,11 @@
 package peer
 
 import (
+	"errors"
 	"sync"
 	"testing"
+
+	"github.com/chatnode/chatnode/chat"
 )
 
 // TestOutboxFlow sends one item at a time in one direction only: the cap on
@@ -85,5 +88,58 @@ func TestOutboxCap(t *testing.T) {
 	}
 	if n != 3 || o.take() != nil {
 		t.Errorf("the frame has %d items, want the 3 that waited and nothing behind", n)
+	}
+}
+
+// TestAnswersThatDoNotFit gives a stream that stands still more answers than may
+// wait: as soon as it moves, each call is answered once, and those whose answer
+// had no room are told when to come back.
+func TestAnswersThatDoNotFit(t *testing.T) {
+	const large, small, bytesMax, body = 100, 100, 1 << 20, 64 << 10
+	var pool bytePool
+	cfg := DefaultConfig()
+	there := &serverStream{}
+	there.init(&pool, cfg.FramesMax, bytesMax)
+	here := newSession(&pool, cfg, "s", nil)
+	var answers []chan answer
+	finish := func(kind byte, body []byte) {
+		ch := make(chan answer, 1)
+		id, err := here.call(kindRead, nil, nil, slot{data: ch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		there.open.Add(1)
+		there.finish(kind, id, body)
+		answers = append(answers, ch)
+	}
+	for range large {
+		finish(kindData, make([]byte, body))
+	}
+	for range small {
+		finish(kindFail, appendFail(nil, chat.E("read", chat.NotFound, "no such thing", nil)))
+	}
+	if there.bytes > bytesMax+bytesMax/2 || there.open.Load() != 0 {
+		t.Errorf("%d bytes wait and %d calls are open, want at most %d and none", there.bytes, there.open.Load(), bytesMax+bytesMax/2)
+	}
+	for f := there.take(); f != nil; f = there.take() {
+		if err := here.receive(*f); err != nil {
+			t.Fatal(err)
+		}
+		there.received([]byte{1})
+	}
+	got := make(map[chat.Code]int)
+	for i, ch := range answers {
+		select {
+		case a := <-ch:
+			got[chat.CodeOf(a.err)]++
+			if e, ok := errors.AsType[*chat.Error](a.err); ok && e.Code == chat.Busy && e.RetryAfter != busyRetry {
+				t.Errorf("call %d: busy with retry after %v, want %v", i, e.RetryAfter, busyRetry)
+			}
+		default:
+			t.Fatalf("call %d of %d is not answered", i+1, len(answers))
+		}
+	}
+	if got[chat.OK] < bytesMax/body/2 || got[chat.Busy] != large-got[chat.OK] || got[chat.NotFound] != small {
+		t.Errorf("answers: %v, want %d of data or busy and %d of not_found", got, large, small)
 	}
 }

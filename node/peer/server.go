@@ -208,14 +208,17 @@ func (c *serverStream) begin(id uint64) bool {
 	if c.open.Add(1) <= int64(c.s.cfg.CallsMax) {
 		return true
 	}
-	c.open.Add(-1)
-	e := chat.E("forward", chat.Busy, "too many calls from one node", nil)
-	e.RetryAfter = busyRetry
-	c.put(kindFail, id, appendFail(nil, e), nil)
+	c.finish(kindFail, id, appendFail(nil, errBusy("forward", "too many calls from one node")))
 	return false
 }
 
 const busyRetry = 50 * time.Millisecond
+
+func errBusy(op, msg string) error {
+	e := chat.E(op, chat.Busy, msg, nil)
+	e.RetryAfter = busyRetry
+	return e
+}
 
 func (c *serverStream) propose(it item) error {
 	g, cmd, err := cutUvarint(it.body, shard.GroupsMax)
@@ -257,10 +260,18 @@ func newServed(pool *sync.Pool) *served {
 	return v
 }
 
-// finish answers a call that begin has booked.
+// finish answers a call that begin has booked. The other side takes answers more
+// slowly than many large reads give them: what does not fit is told, so that nobody
+// waits for it in vain.
 func (c *serverStream) finish(kind byte, id uint64, body []byte) {
 	c.open.Add(-1)
-	c.put(kind, id, nil, body) // what does not fit is lost with a stream that stands still
+	c.mu.Lock()
+	if kind != kindData {
+		c.insistLocked(kind, id, nil, body)
+	} else if !c.putLocked(kind, id, nil, body) {
+		c.insistLocked(kindFail, id, nil, appendFail(nil, errBusy("read", "too many bytes wait for one node")))
+	}
+	c.unlock()
 }
 
 // read serves a read on a goroutine of its own: it may wait for a quorum.
@@ -279,9 +290,7 @@ func (c *serverStream) read(it item) error {
 	select {
 	case c.reads <- struct{}{}:
 	default:
-		e := chat.E("read", chat.Busy, "too many reads from one node", nil)
-		e.RetryAfter = busyRetry
-		c.finish(kindFail, it.id, appendFail(nil, e))
+		c.finish(kindFail, it.id, appendFail(nil, errBusy("read", "too many reads from one node")))
 		return nil
 	}
 	c.wg.Go(func() {

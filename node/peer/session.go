@@ -63,7 +63,7 @@ func (s *session) call(kind byte, head, body []byte, c slot) (id uint64, err err
 	}
 	if s.busy >= s.max {
 		s.mu.Unlock()
-		return 0, chat.E("forward", chat.Busy, "too many calls to one node", nil)
+		return 0, errBusy("forward", "too many calls to one node")
 	}
 	if len(s.free) == 0 {
 		s.slots = append(s.slots, slot{})
@@ -74,7 +74,7 @@ func (s *session) call(kind byte, head, body []byte, c slot) (id uint64, err err
 	id = uint64(c.gen)<<32 | uint64(i)
 	if !s.putLocked(kind, id, head, body) {
 		s.mu.Unlock()
-		return 0, chat.E("forward", chat.Busy, "too many bytes wait for one node", nil)
+		return 0, errBusy("forward", "too many bytes wait for one node")
 	}
 	s.free = s.free[:len(s.free)-1]
 	s.slots[i] = c

@@ -26,7 +26,7 @@ type cluster struct {
 	down   map[shard.NodeID]bool
 	log    []string // commands, each once
 	known  map[string]bool
-	fault  func(node shard.NodeID) error // asked before each append
+	fault  func(node shard.NodeID) error // asked before each append and each read of a quorum
 }
 
 type testNode struct {
@@ -116,6 +116,9 @@ func (n *testNode) Propose(_ shard.GroupID, cmd []byte, done func(fsm.Result, er
 func (n *testNode) ReadIndex(context.Context, shard.GroupID) error {
 	if !n.IsLeader(1) {
 		return chat.E("read", chat.NotLeader, "", nil)
+	}
+	if n.c.fault != nil {
+		return n.c.fault(n.id)
 	}
 	return nil
 }

@@ -123,6 +123,26 @@ func TestRefusalsAreNotRetried(t *testing.T) {
 	}
 }
 
+// TestBusyReadIsNotRetried: the caller is told when to come back, also through
+// another node.
+func TestBusyReadIsNotRetried(t *testing.T) {
+	for _, id := range []shard.NodeID{"a", "b"} {
+		c := newCluster(t, DefaultConfig(), Metrics{})
+		var asked atomic.Int64
+		c.fault = func(shard.NodeID) error {
+			asked.Add(1)
+			e := chat.E("read", chat.Busy, "", nil)
+			e.RetryAfter = time.Second
+			return e
+		}
+		_, err := c.nodes[id].r.Read(t.Context(), &Request{Kind: ReadHead, Conv: "room", Level: wire.Linearizable})
+		e, ok := errors.AsType[*chat.Error](err)
+		if !ok || e.Code != chat.Busy || e.RetryAfter != time.Second || asked.Load() != 1 {
+			t.Errorf("from %s: %v after %d attempts, want busy with a time after one", id, err, asked.Load())
+		}
+	}
+}
+
 // TestAmbiguousThenRefused: after an attempt that may have been appended, a
 // refusal may not be passed on as if nothing had been.
 func TestAmbiguousThenRefused(t *testing.T) {
