@@ -44,7 +44,8 @@ type agent struct {
 	router *router.Router
 	pool   *peer.Pool
 	log    *slog.Logger
-	own    func() shard.Node // how this node is reached now
+	known  *atomic.Pointer[shard.Map] // the router's map, for those who are there before the router
+	own    func() shard.Node          // how this node is reached now
 	fatal  func(error)
 
 	wake    chan struct{}
@@ -169,6 +170,7 @@ func (a *agent) adopt(m *shard.Map) {
 	if old := a.router.Map(); old != nil && old.Epoch >= m.Epoch {
 		return
 	}
+	a.known.Store(m)
 	a.router.SetMap(m)
 	a.pool.SetMap(m)
 	if err := writeNew(filepath.Join(a.dir.Path(), mapFile), m.Append(nil)); err != nil {

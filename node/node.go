@@ -59,6 +59,7 @@ type Node struct {
 	bus     *fanout.Bus
 	hub     *fanout.Hub
 	agent   *agent
+	known   atomic.Pointer[shard.Map] // the newest map
 	front   *front
 
 	ready    atomic.Bool // it has been able to serve

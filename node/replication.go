@@ -22,33 +22,41 @@ import (
 // the Raft host, the connections to other nodes, the router between them, and
 // the agent that runs the groups of the map.
 func (n *Node) startReplication(listener net.Listener, conf *tls.Config, m *shard.Map) error {
-	own, err := n.record()
+	rpc, err := n.openReplication(listener, conf)
 	if err != nil {
 		return err
 	}
-	peerCfg := peer.DefaultConfig()
-	rpc, raft := peer.Split(listener, peerCfg, conf)
+	return n.serveAndFollow(rpc, m)
+}
+
+// openReplication makes the parts, before any group runs and before other nodes
+// are let in by rpc.
+func (n *Node) openReplication(listener net.Listener, conf *tls.Config) (rpc net.Listener, err error) {
+	own, err := n.record()
+	if err != nil {
+		return nil, err
+	}
+	rpc, raft := peer.Split(listener, peer.DefaultConfig(), conf)
 	n.run("peer port", func(context.Context) error { rpc.Close(); raft.Close(); return nil })
 
 	a := &agent{
-		self: n.self, dir: n.dir, log: n.log, fatal: n.fatal, wake: make(chan struct{}, 1),
+		self: n.self, dir: n.dir, known: &n.known, log: n.log, fatal: n.fatal, wake: make(chan struct{}, 1),
 		own: func() shard.Node { return own },
 	}
 	n.agent = a
 	if err := n.openHost(raft, conf); err != nil {
-		return err
+		return nil, err
 	}
-	identity := peer.Identity{Self: n.self, Cluster: n.cluster, Epoch: n.epoch}
-	n.pool, err = peer.NewPool(peerCfg, peer.PoolDeps{Identity: identity, Dial: dialer(conf, peer.ALPN), Heard: a.heard, Logger: n.log})
+	n.pool, err = peer.NewPool(peer.DefaultConfig(), peer.PoolDeps{Identity: n.identity(), Dial: dialer(conf, peer.ALPN), Heard: a.heard, Logger: n.log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n.run("peer connections", func(context.Context) error { n.pool.Close(); return nil })
 	n.router, err = router.New(router.DefaultConfig(), router.Deps{
 		Self: n.self, Local: router.LocalOf(guarded{n.host, n.reserve.Full}), Remote: n.pool, Logger: n.log, Metrics: n.routerMetrics(),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n.run("router", func(context.Context) error { n.router.Close(); return nil })
 	a.host, a.router, a.pool = n.host, n.router, n.pool
@@ -66,7 +74,11 @@ func (n *Node) startReplication(listener net.Listener, conf *tls.Config, m *shar
 	})
 	unwatch := n.host.Watch(n.leaderChanged)
 	n.run("leader watch", func(context.Context) error { unwatch(); return nil })
-	return n.serveAndFollow(rpc, peerCfg, identity, m)
+	return rpc, nil
+}
+
+func (n *Node) identity() peer.Identity {
+	return peer.Identity{Self: n.self, Cluster: n.cluster, Epoch: n.epoch}
 }
 
 // openHost opens the Raft host; its groups are started by the agent.
@@ -100,8 +112,8 @@ func (n *Node) machine(g shard.GroupID) fsm.Machine {
 }
 
 // serveAndFollow lets other nodes in and begins to follow the map.
-func (n *Node) serveAndFollow(rpc net.Listener, cfg peer.Config, identity peer.Identity, m *shard.Map) error {
-	server, err := peer.NewServer(cfg, peer.ServerDeps{Identity: identity, Backend: n.router, Feed: n.bus, Control: &control{n}, Logger: n.log})
+func (n *Node) serveAndFollow(rpc net.Listener, m *shard.Map) error {
+	server, err := peer.NewServer(peer.DefaultConfig(), peer.ServerDeps{Identity: n.identity(), Backend: n.router, Feed: n.bus, Control: &control{n}, Logger: n.log})
 	if err != nil {
 		return err
 	}
@@ -134,12 +146,10 @@ func (n *Node) leaderChanged(c raftgroup.Change) {
 	}
 }
 
-// peerAddress is where a node's peer port is, by the newest map.
+// peerAddress is where a node's peer port is, by the newest map. The host asks
+// on goroutines of its own, and is there before the router.
 func (n *Node) peerAddress(id shard.NodeID) string {
-	if n.router == nil {
-		return ""
-	}
-	if m := n.router.Map(); m != nil {
+	if m := n.known.Load(); m != nil {
 		return m.Peer(id)
 	}
 	return ""
