@@ -170,14 +170,13 @@ func (n *Node) record() (shard.Node, error) {
 
 // found makes the cluster that this node has planned: the meta group with this
 // node alone, and its first command. Every step may have been done before a
-// crash.
+// crash, or half of it, and is done again: a promise says that the group was
+// begun, not that its first entry is there.
 func (n *Node) found(ctx context.Context, p pending) error {
 	ctx, cancel := context.WithTimeout(ctx, foundTimeout)
 	defer cancel()
-	if _, promised := n.dir.Promise(shard.Meta); !promised && !slices.Contains(n.host.Groups(), shard.Meta) {
-		if err := n.host.Bootstrap(shard.Meta, []raftgroup.Server{{ID: n.self, Voter: true}}); err != nil {
-			return fmt.Errorf("bootstrap: %w", err)
-		}
+	if err := n.host.Bootstrap(shard.Meta, []raftgroup.Server{{ID: n.self, Voter: true}}); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
 	}
 	if err := n.host.Start(shard.Meta); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)

@@ -212,14 +212,12 @@ func (a *agent) follow(m *shard.Map) bool {
 }
 
 // start runs the local replica of a group. The founder's first replica of a
-// conversation group begins it; every other one starts empty and is filled by
-// the group's leader.
+// conversation group begins it, again when a crash has cut that short; every
+// other one starts empty and is filled by the group's leader.
 func (a *agent) start(g *shard.Group) error {
 	if g.ID != shard.Meta && founding(g, a.self) {
-		if _, promised := a.dir.Promise(g.ID); !promised {
-			if err := a.host.Bootstrap(g.ID, []raftgroup.Server{{ID: a.self, Voter: true}}); err != nil {
-				return err
-			}
+		if err := a.host.Bootstrap(g.ID, []raftgroup.Server{{ID: a.self, Voter: true}}); err != nil {
+			return err
 		}
 	}
 	return a.host.Start(g.ID)

@@ -39,6 +39,16 @@ func stored(t *testing.T, c Config) *Node {
 	return n
 }
 
+// opened makes one whose agent looks only when the test says so.
+func opened(t *testing.T, c Config) *Node {
+	t.Helper()
+	n := stored(t, c)
+	if _, err := n.openReplication(peerPort(t, n), nil); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func peerPort(t *testing.T, n *Node) net.Listener {
 	t.Helper()
 	l, err := listen(t.Context(), "listen.peer", "127.0.0.1:0")

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -241,6 +243,38 @@ func TestUnfinishedBootstrapGoesOn(t *testing.T) {
 	}
 	if _, unfinished, err := readPending(c.DataDir); unfinished || err != nil {
 		t.Errorf("the plan is still there (%v)", err)
+	}
+}
+
+// TestCutBootstrapGoesOn starts on directories whose first start ended when a
+// group had promised to vote and its log had no entry yet.
+func TestCutBootstrapGoesOn(t *testing.T) {
+	for cut := range shard.GroupID(2) {
+		t.Run(fmt.Sprint(cut), func(t *testing.T) {
+			c := valid(t)
+			c.Cluster.Groups, c.Cluster.Replicas = 1, 1
+			n := opened(t, c)
+			if err := n.host.Bootstrap(cut, []raftgroup.Server{{ID: n.self, Voter: true}}); err != nil {
+				t.Fatal(err)
+			}
+			log, err := n.logs.Group(cut)
+			if err == nil {
+				err = log.DeleteRange(1, 1)
+			}
+			if err == nil {
+				err = writePending(c.DataDir, pending{Cluster: n.cluster(), Groups: 1, Token: strings.Repeat("t", 32)})
+			}
+			if err = errors.Join(err, n.stopParts(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			n = start(t, c)
+			if !n.Ready() {
+				t.Error("a group has no leader")
+			}
+			if err := n.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
