@@ -237,7 +237,11 @@ func (a *agent) remove(g shard.GroupID) error {
 		return nil
 	}
 	a.log.Info("replica removed", "group", uint32(g))
-	return a.host.Remove(g)
+	err = a.host.Remove(g)
+	if g == shard.Meta {
+		a.metaIdx.Store(0) // nothing is applied here any more: there is nothing to wait for
+	}
+	return err
 }
 
 // announce tells the cluster when this node is reached otherwise than the map

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chatnode/chatnode/internal/obs"
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup"
 	"github.com/chatnode/chatnode/store"
 )
 
@@ -46,6 +47,7 @@ func opened(t *testing.T, c Config) *Node {
 	if _, err := n.openReplication(peerPort(t, n), nil); err != nil {
 		t.Fatal(err)
 	}
+	n.agent.own = func() shard.Node { return shard.Node{} } // nothing to announce
 	return n
 }
 
@@ -94,4 +96,31 @@ func TestAddressesAreAskedAtAnyTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-known
+}
+
+// TestRemovedMetaReplicaIsNotWaitedFor takes a replica of the meta group away that
+// had applied something: the agent is done, and does not look again and again for
+// what its node no longer applies.
+func TestRemovedMetaReplicaIsNotWaitedFor(t *testing.T) {
+	n := opened(t, valid(t))
+	// Not this node alone: it must not lead, and its removal is not its own matter.
+	if err := n.host.Bootstrap(shard.Meta, []raftgroup.Server{{ID: "n1", Voter: true}, {ID: "n2", Voter: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.host.Start(shard.Meta); err != nil {
+		t.Fatal(err)
+	}
+	n.agent.metaApplied(9)
+	n.agent.adopt(mapOf(t, 7, "n1", "n2"))
+	if n.agent.look(t.Context()) {
+		t.Error("done before the entry was applied that was seen")
+	}
+	n.agent.adopt(mapOf(t, 8, "n2", "n2"))
+	n.agent.look(t.Context()) // removes the replica
+	if !n.agent.look(t.Context()) {
+		t.Error("not done although the map gives nothing to this node")
+	}
+	if g := n.host.Groups(); len(g) != 0 {
+		t.Errorf("groups %v run, want none", g)
+	}
 }
