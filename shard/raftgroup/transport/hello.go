@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -109,8 +110,11 @@ func readWelcome(r io.Reader) (boot uint64, err error) {
 	return binary.BigEndian.Uint64(b[:]), nil
 }
 
-// greet is the dialing side of the handshake.
-func (h *Hub) greet(conn net.Conn, to shard.NodeID, purpose byte) (boot uint64, err error) {
+// greet is the dialing side of the handshake. The end of ctx ends the connection:
+// the other side may be paused, and who stops does not wait for it.
+func (h *Hub) greet(ctx context.Context, conn net.Conn, to shard.NodeID, purpose byte) (boot uint64, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
 	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return 0, err
 	}

@@ -165,7 +165,7 @@ func (p *peer) connect() (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	boot, err := p.hub.greet(conn, p.id, purposeMessages)
+	boot, err := p.hub.greet(p.hub.ctx, conn, p.id, purposeMessages)
 	if err != nil {
 		_ = conn.Close() // the handshake's error counts
 		return nil, err

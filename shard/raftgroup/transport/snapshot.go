@@ -98,7 +98,7 @@ func (g *Group) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, m *raft.
 	defer conn.Close() // the stream is over either way
 	stop := context.AfterFunc(g.ctx, func() { _ = conn.Close() })
 	defer stop()
-	if _, err := g.hub.greet(conn, to, purposeSnapshot); err != nil {
+	if _, err := g.hub.greet(g.ctx, conn, to, purposeSnapshot); err != nil {
 		return err
 	}
 	if _, err := conn.Write(encodeSnapshotHead(g.id, m)); err != nil {

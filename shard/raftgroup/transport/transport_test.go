@@ -402,7 +402,7 @@ func TestWrongClusterIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.hub.greet(conn, tt.to, purposeMessages); chat.CodeOf(err) != tt.want {
+		if _, err := a.hub.greet(t.Context(), conn, tt.to, purposeMessages); chat.CodeOf(err) != tt.want {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)
 		}
 		_ = conn.Close()
@@ -413,7 +413,7 @@ func TestWrongClusterIsRefused(t *testing.T) {
 	}
 	defer conn.Close()
 	c := open(t, all, "c", func(c *Config) { c.Cluster = "other" })
-	if _, err := c.hub.greet(conn, "x", purposeMessages); chat.CodeOf(err) != chat.Invalid {
+	if _, err := c.hub.greet(t.Context(), conn, "x", purposeMessages); chat.CodeOf(err) != chat.Invalid {
 		t.Errorf("wrong node: %v, want %s", err, chat.Invalid)
 	}
 }
@@ -558,6 +558,51 @@ func BenchmarkAppendCodec(b *testing.B) {
 		}
 	}
 	b.SetBytes(int64(len(buf)))
+}
+
+// timeless is a connection whose deadlines never come.
+type timeless struct{ net.Conn }
+
+func (timeless) SetDeadline(time.Time) error { return nil }
+
+// TestCloseDoesNotWaitForAGreeting closes a hub whose peer takes a connection and
+// says nothing, as a paused process does.
+func TestCloseDoesNotWaitForAGreeting(t *testing.T) {
+	all := &ends{at: make(map[shard.NodeID]string)}
+	a := open(t, all, "a", func(c *Config) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, addr)
+			return timeless{conn}, err
+		}
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // the test is over
+	all.mu.Lock()
+	all.at["b"] = ln.Addr().String()
+	all.mu.Unlock()
+	a.hub.Want("b")
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() // as above
+	if m, err := readHello(conn); err != nil || m.from != "a" {
+		t.Fatalf("greeting %+v, %v", m, err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- a.hub.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the hub waits for a peer that is silent")
+	}
 }
 
 // TestEntriesWaitForTheReplica: entries for a replica that does not run yet, at
