@@ -29,9 +29,10 @@ const mapFile = "map"
 // Timing of the agent. It acts when it is told; the ticks are for what nobody
 // told it.
 const (
-	agentEvery   = 5 * time.Second
-	agentRetry   = 20 * time.Millisecond
-	fetchTimeout = 3 * time.Second
+	agentEvery      = 5 * time.Second
+	agentRetry      = 20 * time.Millisecond // the first time, then twice as long each time
+	agentRetryLater = 2 * time.Second       // at most
+	fetchTimeout    = 3 * time.Second
 )
 
 // agent makes this node follow the placement map: it runs the groups that the
@@ -47,6 +48,7 @@ type agent struct {
 	known  *atomic.Pointer[shard.Map] // the router's map, for those who are there before the router
 	own    func() shard.Node          // how this node is reached now
 	fatal  func(error)
+	failed map[shard.GroupID]string // what was logged last of groups that cannot follow
 
 	wake    chan struct{}
 	metaIdx atomic.Uint64 // index of the newest entry of the meta group seen here
@@ -87,22 +89,32 @@ func (a *agent) heard(node shard.NodeID, epoch uint64, led []shard.GroupID) {
 	}
 }
 
-func (a *agent) run(ctx context.Context) {
+func (a *agent) run(ctx context.Context) { lookAgain(ctx, a.wake, a.look) }
+
+// lookAgain calls look when it is woken, now and then, and after it was not done:
+// soon at first, for most often something is under way, and rarely when that does
+// not help.
+func lookAgain(ctx context.Context, wake <-chan struct{}, look func(context.Context) (done bool)) {
 	tick := time.NewTicker(agentEvery)
 	defer tick.Stop()
 	retry := time.NewTimer(agentEvery)
 	defer retry.Stop()
+	pause := agentRetry
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.wake:
+		case <-wake:
+			pause = agentRetry
 		case <-tick.C:
 		case <-retry.C:
 		}
-		if !a.look(ctx) {
-			retry.Reset(agentRetry)
+		if look(ctx) {
+			pause = agentRetry
+			continue
 		}
+		retry.Reset(pause)
+		pause = min(2*pause, agentRetryLater)
 	}
 }
 
@@ -199,12 +211,17 @@ func (a *agent) follow(m *shard.Map) bool {
 		case !g.Has(a.self) && runs:
 			err = a.remove(g.ID)
 		}
-		if err != nil {
-			done = false
-			if errors.Is(err, store.ErrPromise) || chat.CodeOf(err) == chat.Corrupt {
-				a.fatal(err)
-				return true
-			}
+		if err == nil {
+			delete(a.failed, g.ID)
+			continue
+		}
+		done = false
+		if errors.Is(err, store.ErrPromise) || chat.CodeOf(err) == chat.Corrupt {
+			a.fatal(err)
+			return true
+		}
+		if text := err.Error(); text != a.failed[g.ID] {
+			a.failed[g.ID] = text
 			a.log.Error("the placement map cannot be followed", "group", uint32(g.ID), "err", err)
 		}
 	}

@@ -1,11 +1,15 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/chatnode/chatnode/internal/obs"
 	"github.com/chatnode/chatnode/shard"
@@ -122,5 +126,76 @@ func TestRemovedMetaReplicaIsNotWaitedFor(t *testing.T) {
 	}
 	if g := n.host.Groups(); len(g) != 0 {
 		t.Errorf("groups %v run, want none", g)
+	}
+}
+
+// TestAgentLooksRarelyWhenItDoesNotHelp counts looks in the bubble's time.
+func TestAgentLooksRarelyWhenItDoesNotHelp(t *testing.T) {
+	tests := []struct {
+		name        string
+		done        bool
+		least, most int
+	}{
+		{"all is done", true, 12, 13},
+		{"a permanent failure", false, 30, 50},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				looks := 0
+				lookAgain(ctx, nil, func(context.Context) bool { looks++; return tt.done })
+				if looks < tt.least || looks > tt.most {
+					t.Errorf("%d looks in a minute, want %d to %d", looks, tt.least, tt.most)
+				}
+			})
+		})
+	}
+}
+
+// TestAgentLooksSoonWhenWoken: after a long failure, what is new counts.
+func TestAgentLooksSoonWhenWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		wake := make(chan struct{}, 1)
+		time.AfterFunc(30*time.Second+time.Millisecond, func() { wake <- struct{}{} })
+		var woken time.Time
+		begin := time.Now()
+		lookAgain(ctx, wake, func(context.Context) bool {
+			switch since := time.Since(begin); {
+			case since == 30*time.Second+time.Millisecond:
+				woken = time.Now()
+			case !woken.IsZero():
+				if d := time.Since(woken); d != agentRetry {
+					t.Errorf("the next look came after %v, want %v", d, agentRetry)
+				}
+				cancel()
+			}
+			return false
+		})
+		if woken.IsZero() {
+			t.Error("it was not woken")
+		}
+	})
+}
+
+// TestAFailureIsLoggedOnce fails to follow the map in the same way again and
+// again.
+func TestAFailureIsLoggedOnce(t *testing.T) {
+	n := opened(t, valid(t))
+	var log bytes.Buffer
+	n.agent.log = slog.New(slog.NewTextHandler(&log, nil))
+	if err := n.host.Close(); err != nil { // nothing can be started
+		t.Fatal(err)
+	}
+	m := mapOf(t, 7, "n1", "n1")
+	for range 10 {
+		if n.agent.follow(m) {
+			t.Fatal("done although no group runs")
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != len(m.Groups) {
+		t.Errorf("%d lines for %d groups:\n%s", lines, len(m.Groups), log.String())
 	}
 }

@@ -40,7 +40,7 @@ func (n *Node) openReplication(listener net.Listener, conf *tls.Config) (rpc net
 	n.run("peer port", func(context.Context) error { rpc.Close(); raft.Close(); return nil })
 
 	a := &agent{
-		self: n.self, dir: n.dir, known: &n.known, log: n.log, fatal: n.fatal, wake: make(chan struct{}, 1),
+		self: n.self, dir: n.dir, known: &n.known, log: n.log, fatal: n.fatal, wake: make(chan struct{}, 1), failed: make(map[shard.GroupID]string),
 		own: func() shard.Node { return own },
 	}
 	n.agent = a
