@@ -145,11 +145,15 @@ func ReadMembers(r fsm.Reader, group uint32, conv chat.ConvID, user, after chat.
 	return in.members(after, limit)
 }
 
+// members passes over the rows of former members, of which there may be many
+// more: it stops at the last current one, as far as the count tells which that is.
 func (in *reading) members(after chat.UserID, limit int) ([]chat.Member, error) {
 	lower := in.prefix.appendKind(nil, kindMember)
 	start := len(lower)
 	if after != "" {
 		lower = append(append(lower, after...), 0)
+	} else {
+		limit = min(limit, in.row.members)
 	}
 	var list []chat.Member
 	err := in.r.Scan(lower, in.prefix.appendKind(nil, kindMember+1), false, func(k, val []byte) (bool, error) {

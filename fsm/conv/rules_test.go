@@ -380,6 +380,62 @@ func seqs(p conv.Page) (out []chat.Seq) {
 	return out
 }
 
+// TestFormerMembersAreNotReadInVain lists the members of a conversation that many
+// have left, with a reader that counts rows.
+func TestFormerMembersAreNotReadInVain(t *testing.T) {
+	const former, each = 300, 50
+	s := fsmtest.NewStore()
+	l := fsmtest.Log{Machine: conv.New(group, nil), Store: s}
+	l.Must(t, now, fsmtest.Group("g", "ann", id(1), chat.Change{User: "bob", Role: chat.Writer}))
+	for first := 0; first < former; first += each {
+		var users []chat.UserID
+		for i := range each {
+			users = append(users, chat.UserID(fmt.Sprintf("left-%03d", first+i)))
+		}
+		l.Must(t, now, fsmtest.Change("g", "ann", id(uint64(first+2)), chat.Writer, users...))
+		l.Must(t, now, fsmtest.Change("g", "ann", id(uint64(first+3)), chat.NoRole, users...))
+	}
+	r := &countingReader{Reader: s}
+	info, err := conv.ReadInfo(r, group, "g", "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []chat.Member{{User: "ann", Role: chat.Owner, Seq: 1}, {User: "bob", Role: chat.Writer, Seq: 1}}
+	if diff := cmp.Diff(want, info.Members); diff != "" {
+		t.Errorf("members (-want +got):\n%s", diff)
+	}
+	if most := former / 10; r.rows > most {
+		t.Errorf("%d rows were read for 2 members and %d former ones, want at most %d", r.rows, former, most)
+	}
+	// The pages of one member each have the same members, and an end.
+	var paged []chat.Member
+	for after, more := chat.UserID(""), true; more; {
+		page, err := conv.ReadMembers(s, group, "g", "bob", after, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if more = len(page) > 0; more {
+			paged, after = append(paged, page...), page[len(page)-1].User
+		}
+	}
+	if diff := cmp.Diff(want, paged); diff != "" {
+		t.Errorf("pages (-want +got):\n%s", diff)
+	}
+}
+
+// countingReader counts the rows that scans visit.
+type countingReader struct {
+	fsm.Reader
+	rows int
+}
+
+func (r *countingReader) Scan(lower, upper []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
+	return r.Reader.Scan(lower, upper, reverse, func(k, v []byte) (bool, error) {
+		r.rows++
+		return fn(k, v)
+	})
+}
+
 func TestRejoinsAreBounded(t *testing.T) {
 	s := fsmtest.NewStore()
 	l := fsmtest.Log{Machine: conv.New(group, nil), Store: s}
