@@ -17,10 +17,11 @@ import (
 
 // CheckReport is what an offline look at a data directory found.
 type CheckReport struct {
-	Node    shard.NodeID `json:"node"`
-	Cluster string       `json:"cluster"`
-	Sound   bool         `json:"sound"`
-	Groups  []CheckGroup `json:"groups"`
+	Node       shard.NodeID `json:"node"`
+	Cluster    string       `json:"cluster"`
+	Sound      bool         `json:"sound"`       // as far as it was read
+	LogsUnread bool         `json:"logs_unread"` // the logs are kept by Bolt: only the state was read
+	Groups     []CheckGroup `json:"groups"`
 }
 
 // CheckGroup is one group in it.
@@ -37,7 +38,8 @@ type CheckGroup struct {
 }
 
 // Check verifies the data directory of a stopped node and changes nothing in
-// it that matters: the files are opened as the node would open them.
+// it that matters: the files are opened as the node would open them. Logs in Bolt's
+// files are not read.
 func Check(ctx context.Context, path, storage string) (CheckReport, error) {
 	var r CheckReport
 	if _, err := os.Stat(path); err != nil {
@@ -57,6 +59,11 @@ func Check(ctx context.Context, path, storage string) (CheckReport, error) {
 	if cfg.Storage.Log = storage; storage == "" {
 		cfg.Storage.Log = storageFound(dir)
 	}
+	r.LogsUnread = cfg.Storage.Log == "bolt"
+	m, err := readMapFile(path)
+	if err != nil {
+		return r, err
+	}
 	logs, err := openLog(cfg, dir, store.LogOptions{})
 	if err != nil {
 		return r, fmt.Errorf("open the log: %w", err)
@@ -65,7 +72,7 @@ func Check(ctx context.Context, path, storage string) (CheckReport, error) {
 	if err != nil {
 		return r, errors.Join(fmt.Errorf("open the state: %w", err), logs.Close())
 	}
-	for _, g := range groupsOf(dir, logs) {
+	for _, g := range groupsOf(id.Node, m, dir, logs) {
 		if err := ctx.Err(); err != nil {
 			return r, errors.Join(err, state.Close(), logs.Close())
 		}
@@ -85,10 +92,15 @@ func storageFound(dir *store.Dir) string {
 	return "segment"
 }
 
-// groupsOf lists the groups that the directory knows of: by its map, by its
-// promises, and by its log.
-func groupsOf(dir *store.Dir, logs store.Log) []shard.GroupID {
+// groupsOf lists the groups that the directory knows of: by its map, if there is
+// one, by its promises, and by its log.
+func groupsOf(self shard.NodeID, m *shard.Map, dir *store.Dir, logs store.Log) []shard.GroupID {
 	known := make(map[shard.GroupID]bool)
+	if m != nil {
+		for i := range m.Groups {
+			known[m.Groups[i].ID] = m.Groups[i].Has(self)
+		}
+	}
 	for _, g := range dir.Promised() {
 		known[g] = true
 	}

@@ -16,7 +16,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Verify the data directory of a stopped node",
 		Long: `check reads every log record, every stored row and every Merkle root of a data directory whose node
 does not run, and prints a hash of each group's content: replicas that have applied the same
-entries have the same hash. It changes nothing. It ends with 1 when something is damaged.`,
+entries have the same hash. It changes nothing. It ends with 1 when something is damaged.
+Logs kept by bolt are not read, and it says so: of such a directory only the state is verified.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := node.Check(cmd.Context(), args[0], storage)
@@ -47,13 +48,20 @@ func (a *app) writeCheck(r node.CheckReport) error {
 		if g.Fault != "" {
 			state = g.Fault
 		}
+		log := fmt.Sprintf("%d-%d", g.First, g.Last)
+		if r.LogsUnread {
+			log = dash("")
+		}
 		rows = append(rows, []string{
-			fmt.Sprint(g.Group), fmt.Sprintf("%d-%d", g.First, g.Last), fmt.Sprint(g.Applied), fmt.Sprint(g.Term),
+			fmt.Sprint(g.Group), log, fmt.Sprint(g.Applied), fmt.Sprint(g.Term),
 			fmt.Sprint(g.Conversations), fmt.Sprint(g.Entries), dash(g.Hash), state,
 		})
 	}
 	if err := table(a.stdout, rows...); err != nil {
 		return err
+	}
+	if r.LogsUnread {
+		fmt.Fprintln(a.stdout, "\nThe logs are kept by bolt and were not read: this is about the state alone.")
 	}
 	if !r.Sound {
 		fmt.Fprintln(a.stdout, "\nThis directory is damaged: give the node a new id and an empty directory, and let it join again.")
