@@ -19,4 +19,8 @@
 //	    which they came, each naming the one before it while that one is
 //	    unanswered.
 //	S5  Every request is answered exactly once, unless the session ends first.
+//	S6  A read that waits for a quorum or another node holds up no other one. Of
+//	    each lane (requests, stale requests, first tries and further tries of
+//	    subscriptions) at most ReadersMax reads run, not counting requests that
+//	    have waited for LendWait, of which there are at most RequestsMax.
 package session

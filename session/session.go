@@ -50,9 +50,13 @@ type Session struct {
 	subs  map[chat.ConvID]*sub
 	ready []*sub
 
-	requests int
-	readers  int
-	jobs     []func()
+	requests  int
+	asked     lane          // history, info and proof
+	stale     lane          // those of level stale
+	first     lane          // first tries to read of subscriptions, and small work
+	late      lane          // further tries
+	stood     time.Duration // that reads stood still because the queue was full
+	fullSince time.Time     // and since when they do now
 
 	idle []Tail // to be closed without the lock
 	end  *Ending
@@ -107,7 +111,10 @@ func (s *Session) Close() {
 			tails = append(tails, b.tail)
 		}
 	}
-	s.subs, s.ready, s.jobs, s.idle = nil, nil, nil, nil
+	s.subs, s.ready, s.idle = nil, nil, nil
+	for _, l := range [...]*lane{&s.asked, &s.stale, &s.first, &s.late} {
+		l.jobs = nil
+	}
 	s.room.Broadcast()
 	s.mu.Unlock()
 	if was == closed {
@@ -207,9 +214,7 @@ func (s *Session) Receive(frame []byte, now time.Time) {
 func (s *Session) admit(now time.Time) (st state, allowed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.out.size() >= s.cfg.QueueBytesMax && s.state < ending {
-		s.room.Wait()
-	}
+	s.awaitRoom()
 	if sec := now.Unix(); sec != s.second {
 		s.second, s.count = sec, 0
 	}
