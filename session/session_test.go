@@ -296,6 +296,13 @@ func TestBrokenFrames(t *testing.T) {
 	if r := d.Answer(9); r.Type != wire.Pong {
 		t.Errorf("after refusals: %+v, want a pong", r)
 	}
+	for i := range 20 { // JSON, and refused: none of these counts as broken
+		d.Send(fmt.Sprintf(`[{"type":"send","ref":%d,"conv":"r","id":%q,"text":"cut \ud83d"},{"type":"info","x":[[[[[[[[[]]]]]]]]],"ref":%d},{"type":"ping","ref":%d}]`,
+			100+i, sessiontest.ID(1), 200+i, 300+i))
+		if a, b, c := d.Answer(uint64(100+i)), d.Answer(uint64(200+i)), d.Answer(uint64(300+i)); a.Code != chat.InvalidUTF8 || b.Code != chat.Invalid || c.Type != wire.Pong {
+			t.Fatalf("got %+v, %+v and %+v", a, b, c)
+		}
+	}
 	for range 15 {
 		d.Send(`{"type":`)
 	}

@@ -16,6 +16,8 @@
 //	    share a close code.
 //	W4  Unknown fields are skipped, unknown types are told apart from malformed
 //	    ones, and a known field given twice is malformed.
+//	W5  An object that is JSON and refused, for whatever reason, is read to its
+//	    end: its ref is known, and what follows in the frame is read.
 //
 // docs/protocol.md describes the same for people; tests hold the two together.
 package wire
