@@ -46,6 +46,7 @@ type Session struct {
 
 	pipes    map[chat.ConvID]*pipe
 	inflight int
+	failures []failure // in the order of their frames
 
 	subs  map[chat.ConvID]*sub
 	ready []*sub
@@ -111,7 +112,7 @@ func (s *Session) Close() {
 			tails = append(tails, b.tail)
 		}
 	}
-	s.subs, s.ready, s.idle = nil, nil, nil
+	s.subs, s.ready, s.idle, s.failures = nil, nil, nil, nil
 	for _, l := range [...]*lane{&s.asked, &s.stale, &s.first, &s.late} {
 		l.jobs = nil
 	}
@@ -190,31 +191,36 @@ func (s *Session) unlockAndWake() {
 // is full, so that a client that does not read is not read from either.
 func (s *Session) Receive(frame []byte, now time.Time) {
 	text := unsafe.String(unsafe.SliceData(frame), len(frame)) // everything decoded shares it
-	for d := wire.NewDecoder(text); d.Next(); {
-		st, allowed := s.admit(now)
+	first := true
+	for d := wire.NewDecoder(text); d.Next(); first = false {
+		st, allowed := s.admit(now, first)
 		if st >= ending {
 			return
 		}
 		err := d.Request(&s.req)
 		switch {
 		case err == nil && !allowed:
-			s.refuse(s.req.Ref, tooFast())
+			s.failSend(&s.req, tooFast())
 		case err == nil:
 			s.handle(&s.req, st, now)
 		case d.Broken():
 			s.Strike(err, now)
 			return
 		default:
-			s.refuse(s.req.Ref, err)
+			s.failSend(&s.req, err)
 		}
 	}
 }
 
-// admit waits for room in the queue and counts the objects of each second.
-func (s *Session) admit(now time.Time) (st state, allowed bool) {
+// admit waits for room in the queue and counts the objects of each second. first
+// is set for the first object of a frame.
+func (s *Session) admit(now time.Time, first bool) (st state, allowed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.awaitRoom()
+	if first && len(s.failures) > 0 {
+		s.forgive()
+	}
 	if sec := now.Unix(); sec != s.second {
 		s.second, s.count = sec, 0
 	}

@@ -27,6 +27,17 @@ func (b leaderless) Page(ctx context.Context, q conv.Query, f session.Freshness)
 	return b.Cluster.Page(ctx, q, f)
 }
 
+// gated is a cluster whose reads begin when the gate is closed.
+type gated struct {
+	*sessiontest.Cluster
+	gate chan struct{}
+}
+
+func (b gated) Page(ctx context.Context, q conv.Query, f session.Freshness) (conv.Page, error) {
+	<-b.gate
+	return b.Cluster.Page(ctx, q, f)
+}
+
 func dying(t *testing.T) *session.Deps {
 	t.Helper()
 	c := sessiontest.New(t)
@@ -148,12 +159,15 @@ func TestTimeOfReadsStandsStillWithTheClient(t *testing.T) {
 		c.Room(t, "s", "bob")
 		cfg := config()
 		cfg.QueueBytesMax, cfg.ReadersMax = 1<<10, 1
-		d := sessiontest.Login(t, cfg, c.Deps(), "bob", "d")
+		deps, gate := c.Deps(), make(chan struct{})
+		deps.Backend = gated{c, gate}
+		d := sessiontest.Login(t, cfg, deps, "bob", "d")
 		d.Stall(true)
-		for c.Say(t, "r", 1, strings.Repeat("x", 2<<10)); d.S.Waiting() < cfg.QueueBytesMax; synctest.Wait() {
-			d.Send(`[{"type":"history","ref":1,"conv":"r"},{"type":"history","ref":2,"conv":"r"},` +
-				`{"type":"subscribe","ref":3,"conv":"r","from":1},{"type":"subscribe","ref":4,"conv":"s","from":1}]`)
-		}
+		c.Say(t, "r", 1, strings.Repeat("x", 2<<10))
+		d.Send(`[{"type":"history","ref":1,"conv":"r"},{"type":"history","ref":2,"conv":"r"},` +
+			`{"type":"subscribe","ref":3,"conv":"r","from":1},{"type":"subscribe","ref":4,"conv":"s","from":1}]`)
+		close(gate)
+		synctest.Wait() // until the queue is full and the rest waits for room
 		<-time.After(2 * cfg.ReadWait)
 		d.Stall(false)
 		for ref, want := range map[uint64]wire.Type{1: wire.Page, 2: wire.Page, 3: wire.Subscribed, 4: wire.Subscribed} {
