@@ -163,7 +163,7 @@ func (s *Session) Tick(now time.Time) {
 	switch {
 	case s.state == fresh && now.Sub(s.began) > s.cfg.HelloWait:
 		code, msg = chat.Timeout, "no hello came"
-	case s.state == live && !now.Before(s.who.Expires):
+	case s.state == live && !s.who.Holds(now):
 		code, msg = chat.Unauthenticated, "the token has ended"
 	case s.state == live && now.Sub(s.seenAt) > s.cfg.StallMax:
 		code, msg = chat.SlowReader, "nothing was read for too long"
