@@ -227,6 +227,9 @@ func (s *Session) hand(b *sub, page *conv.Page) {
 	}
 	if len(entries) > 0 {
 		head := max(page.Head, entries[len(entries)-1].Seq)
+		if until != 0 {
+			head = min(head, until) // what came behind is not for this user to know
+		}
 		buf := wire.OpenEntries(s.out.begin(), b.conv, head)
 		for i := range entries {
 			if i > 0 {

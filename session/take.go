@@ -56,7 +56,7 @@ func (s *Session) serve() {
 func (s *Session) serveOne(b *sub) {
 	if b.cursor+1 >= b.since {
 		start := s.out.begin()
-		head := b.tail.Head()
+		head := b.tail.HeadFor(b.cursor, b.member, s.who.User)
 		buf := wire.OpenEntries(start, b.conv, max(head, b.cursor))
 		bare := len(buf)
 		out, last, cut, ok := b.tail.Append(buf, b.cursor, b.member, s.who.User, bare+s.cfg.FrameBytes)
