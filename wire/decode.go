@@ -16,6 +16,7 @@ type Decoder struct {
 	limit int32 // small, since each frame costs a Decoder
 	count int32
 	state decoderState
+	empty bool // the frame is an array without objects, an error yet to be read
 
 	// What the functions for fields fill.
 	req   *Request
@@ -59,7 +60,8 @@ func (d *Decoder) Next() bool {
 			d.state = inArray
 			if d.p.peek() == ']' {
 				d.p.i++
-				return d.end()
+				d.empty = !d.end()
+				return true
 			}
 		}
 	case inArray:
@@ -98,6 +100,9 @@ func (d *Decoder) object(seen *fieldSet, read func(*Decoder, string, *fieldSet) 
 	p := &d.p
 	if p.fault != nil {
 		return p.fault
+	}
+	if d.empty {
+		return invalid("an array holds 1 to 512 objects")
 	}
 	if p.peek() != '{' {
 		if !p.skip() {

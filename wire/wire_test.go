@@ -122,8 +122,11 @@ func TestArrays(t *testing.T) {
 		refs  []uint64 // of the good ones
 		codes []chat.Code
 	}{
-		{`[]`, nil, nil},
-		{` [ ] `, nil, nil},
+		{`[]`, nil, []chat.Code{chat.Invalid}},
+		{` [ ] `, nil, []chat.Code{chat.Invalid}},
+		{`[{"type":"history","conv":"r","ref":1,"before":9,"after":null,"around":null,"limit":null,"level":null}]`, []uint64{1}, nil},
+		{`[{"type":"send","conv":"r","to":null,"ref":1,"id":"` + uuid + `","after":null,"text":"x","content_type":null}]`, []uint64{1}, nil},
+		{`[{"type":"subscribe","conv":"r","ref":1,"from":null}]`, []uint64{1}, nil},
 		{`[]x`, nil, []chat.Code{chat.Invalid}},
 		{`[{"type":"ping","ref":1}]`, []uint64{1}, nil},
 		{` [ {"type":"ping","ref":1} , {"type":"ping","ref":2} ] `, []uint64{1, 2}, nil},
