@@ -66,15 +66,16 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 	if err != nil {
 		return Principal{}, refuse(err)
 	}
-	if !holds(p, now) {
+	if !p.Holds(now) {
 		return Principal{}, refuse(nil)
 	}
 	v.cache.put(key, p, now)
 	return p, nil
 }
 
-// holds allows for a clock that goes ahead of the issuer's.
-func holds(p Principal, now time.Time) bool { return now.Before(p.Expires.Add(Leeway)) }
+// Holds reports whether the token is still taken, for a login and for what lives
+// on from one. It allows for a clock that goes ahead of the issuer's.
+func (p Principal) Holds(now time.Time) bool { return now.Before(p.Expires.Add(Leeway)) }
 
 func refuse(cause error) error {
 	return chat.E("authenticate", chat.Unauthenticated, "no token, or one that does not hold", cause)

@@ -30,11 +30,11 @@ func (c *cache) get(key [32]byte, now time.Time) (Principal, bool) {
 		}
 		c.add(key, p)
 	}
-	return p, holds(p, now)
+	return p, p.Holds(now)
 }
 
 func (c *cache) put(key [32]byte, p Principal, now time.Time) {
-	if !holds(p, now) {
+	if !p.Holds(now) {
 		return
 	}
 	c.mu.Lock()

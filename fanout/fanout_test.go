@@ -365,6 +365,14 @@ func TestTailStopsAtARemoval(t *testing.T) {
 			t.Errorf("%s is handed up to %d (cut %v), want %d", user, last, cut, want)
 		}
 	}
+	for user, want := range map[chat.UserID]chat.Seq{"ann": 3, "bob": 2} {
+		if got := watch.HeadFor(1, 1, user); got != want {
+			t.Errorf("the head for %s is %d, want %d", user, got, want)
+		}
+	}
+	if got := watch.HeadFor(1, 2, "bob"); got != 3 {
+		t.Errorf("the head behind a removal that is history is %d, want 3", got)
+	}
 	if _, last, cut, _ := watch.Append(nil, 1, 2, "bob", 1<<20); last != 3 || cut {
 		t.Errorf("a removal that is history cut at %d", last)
 	}

@@ -25,6 +25,7 @@ type topic struct {
 	dropped int      // bytes of entries that are not in tail any more, but in its memory
 	base    chat.Seq // the seq below the first of tail
 	last    chat.Seq // base + len(tail), or more while entries are missing
+	removal chat.Seq // the newest entry known that removes members, 0 for none
 	known   bool     // base and last mean something
 
 	watchers map[*Watch]struct{}
@@ -69,7 +70,7 @@ func (t *topic) push(e *chat.Entry) {
 	json := wire.AppendEntry(make([]byte, 0, 320+len(e.Body.Text)+len(e.Body.Text)/8), e)
 	entry := tailEntry{json: json}
 	if e.Type == chat.MemberRemoved {
-		entry.removed = e.Body.Changes
+		entry.removed, t.removal = e.Body.Changes, e.Seq
 	}
 	t.tail = append(t.tail, entry)
 	t.bytes += len(json)
@@ -129,6 +130,27 @@ func (w *Watch) Head() chat.Seq {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
 	return w.t.last
+}
+
+// HeadFor is the newest seq that is known and that user may know of, who was a
+// member at since and has been given the entries up to after: the entry that
+// removes user, if there is one.
+func (w *Watch) HeadFor(after, since chat.Seq, user chat.UserID) chat.Seq {
+	t := w.t
+	t.mu.Lock()
+	last, at := t.last, max(after, since)
+	if t.removal <= at || at < t.base { // nearly always the former: nothing to look for
+		t.mu.Unlock()
+		return last
+	}
+	run := t.tail[at-t.base:]
+	t.mu.Unlock()
+	for i := range run {
+		if removes(run[i].removed, user) {
+			return at + chat.Seq(i) + 1
+		}
+	}
+	return last
 }
 
 // Append appends the JSON of the entries above after with commas between, up to

@@ -37,8 +37,9 @@ type Freshness struct {
 // Tail is the live end of one conversation, shared by all that have it open.
 // Its methods take no lock that is held while entries are read.
 type Tail interface {
-	// Head is the newest seq known, 0 while none is.
-	Head() chat.Seq
+	// HeadFor is the newest seq known, 0 while none is, but not beyond the entry
+	// above after and since that removes user.
+	HeadFor(after, since chat.Seq, user chat.UserID) chat.Seq
 	// Append appends the JSON of the entries above after, with commas between,
 	// up to about bytesMax. It stops behind an entry above since that removes
 	// user (cut). ok is false when the entry after+1 has left the tail, or is

@@ -14,7 +14,9 @@ import (
 type Config struct {
 	HelloWait        time.Duration // from the connection to hello
 	ProposeWait      time.Duration // for a quorum, leader changes included
-	ReadWait         time.Duration // for one read
+	ReadWait         time.Duration // for one read, from its arrival
+	TryWait          time.Duration // of a subscription's first try to read; each further one has twice the time
+	LendWait         time.Duration // after which a read is taken for one that waits for others
 	RetryWait        time.Duration // before a failed catch-up read is tried again
 	StallMax         time.Duration // something waits and nothing is taken: slow_reader
 	QueueBytesMax    int           // waiting to be taken
@@ -23,7 +25,7 @@ type Config struct {
 	SendsMax         int           // of all conversations
 	SubscriptionsMax int
 	RequestsMax      int // reads asked for and not answered
-	ReadersMax       int // reads at once
+	ReadersMax       int // reads of a lane at once, not counting those that wait for others
 	CatchUpBytes     int // of one catch-up read
 	BrokenMax        int // frames that are not JSON before the end
 	ObjectsPerSecMax int
@@ -33,7 +35,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		HelloWait: 10 * time.Second, ProposeWait: 10 * time.Second, ReadWait: 10 * time.Second,
-		RetryWait: 200 * time.Millisecond, StallMax: 30 * time.Second,
+		TryWait: 50 * time.Millisecond, LendWait: 20 * time.Millisecond, RetryWait: 200 * time.Millisecond, StallMax: 30 * time.Second,
 		QueueBytesMax: 256 << 10, FrameBytes: 32 << 10,
 		UnackedMax: chat.UnackedPerConvMax, SendsMax: 2048, SubscriptionsMax: 1000,
 		RequestsMax: 64, ReadersMax: 4, CatchUpBytes: 64 << 10, BrokenMax: 16, ObjectsPerSecMax: 100_000,
@@ -48,7 +50,7 @@ func (c Config) Validate() error {
 		v    time.Duration
 	}{
 		{"hello_wait", c.HelloWait}, {"propose_wait", c.ProposeWait}, {"read_wait", c.ReadWait},
-		{"retry_wait", c.RetryWait}, {"stall_max", c.StallMax},
+		{"try_wait", c.TryWait}, {"lend_wait", c.LendWait}, {"retry_wait", c.RetryWait}, {"stall_max", c.StallMax},
 	} {
 		if d.v <= 0 {
 			errs = append(errs, fmt.Errorf("%s: %v is not above 0", d.name, d.v))

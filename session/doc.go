@@ -17,6 +17,11 @@
 //	    queued beyond it but fetched when there is room.
 //	S4  Sends of one session to one conversation are proposed in the order in
 //	    which they came, each naming the one before it while that one is
-//	    unanswered.
+//	    unanswered. A send that is refused here is a link like any other: its
+//	    error counts as unanswered until it has been handed to the connection.
 //	S5  Every request is answered exactly once, unless the session ends first.
+//	S6  A read that waits for a quorum or another node holds up no other one. Of
+//	    each lane (requests, stale requests, first tries and further tries of
+//	    subscriptions) at most ReadersMax reads run, not counting requests that
+//	    have waited for LendWait, of which there are at most RequestsMax.
 package session

@@ -8,7 +8,11 @@ type queue struct {
 	bytes int // of full
 	cur   wire.Frames
 	limit int // bytes near which a frame is full
+	taken uint64
 }
+
+// number is that of the frame that is being filled: as many are taken when it is.
+func (q *queue) number() uint64 { return q.taken + uint64(len(q.full)) + 1 }
 
 // size is the number of bytes that wait.
 func (q *queue) size() int { return q.bytes + q.cur.Len() }
@@ -46,12 +50,14 @@ func (q *queue) take(spare []byte) []byte {
 			q.full = nil
 		}
 		q.bytes -= len(b)
+		q.taken++
 		return b
 	}
 	if q.cur.Count() == 0 {
 		return nil
 	}
 	b := q.cur.Bytes()
+	q.taken++
 	q.cur.Reset(spare)
 	return b
 }

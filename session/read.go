@@ -15,77 +15,55 @@ func (s *Session) read(req *wire.Request) {
 	r.Changes = nil
 	r.Conv = chat.ConvID(strings.Clone(string(req.Conv)))
 	r.Text, r.Token, r.Title, r.ContentType, r.Device, r.To = "", "", "", "", "", ""
-	if !s.ask(func() { s.answer(&r) }) {
+	if !s.ask(&r) {
 		s.refuse(req.Ref, busy(req.Type.String(), "too many requests wait for their answer"))
 	}
 }
 
-// askFirst queues the first read of a subscription. A client that comes back
-// makes all its subscriptions at once, so they have a bound of their own.
-func (s *Session) askFirst(job func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.jobs) >= s.cfg.SubscriptionsMax+s.cfg.RequestsMax || s.state != live {
-		return false
-	}
-	s.queueJob(job)
-	return true
-}
-
-// ask queues a read that the client asked for.
-func (s *Session) ask(job func()) bool {
+// ask queues a read that the client asked for. Stale reads wait for nobody, and
+// so have a lane of their own.
+func (s *Session) ask(req *wire.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.requests >= s.cfg.RequestsMax || s.state != live {
 		return false
 	}
 	s.requests++
-	s.queueJob(func() {
-		job()
-		s.mu.Lock()
-		s.requests--
-		s.mu.Unlock()
-	})
+	l := &s.asked
+	if req.Level == wire.Stale {
+		l = &s.stale
+	}
+	at := s.arrived()
+	s.queueJob(l, func() { s.answer(req, l, at) })
 	return true
 }
 
-// queueJob runs job on one of at most ReadersMax goroutines. The lock is held.
-func (s *Session) queueJob(job func()) {
-	s.jobs = append(s.jobs, job)
-	if s.readers < s.cfg.ReadersMax {
-		s.readers++
-		s.wg.Go(s.work)
-	}
-}
-
-// work runs jobs until there are none, each once there is room for its answer.
-func (s *Session) work() {
-	for {
-		s.mu.Lock()
-		for s.out.size() >= s.cfg.QueueBytesMax && s.state < ending {
-			s.room.Wait()
-		}
-		if len(s.jobs) == 0 || s.state >= ending {
-			s.readers--
-			s.mu.Unlock()
-			return
-		}
-		job := s.jobs[0]
-		s.jobs[0] = nil
-		if s.jobs = s.jobs[1:]; len(s.jobs) == 0 {
-			s.jobs = nil
-		}
-		s.mu.Unlock()
-		job()
-	}
-}
-
-func (s *Session) answer(req *wire.Request) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.ReadWait)
+func (s *Session) answer(req *wire.Request, l *lane, at arrival) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.left(at))
 	defer cancel()
+	place := s.hold(l)
+	rep, err := s.fetch(ctx, req)
+	place.regain()
+	s.mu.Lock()
+	s.requests--
+	switch {
+	case s.state == closed:
+	case err != nil:
+		s.refuseLocked(req.Ref, err)
+	default:
+		s.out.commit(wire.AppendReply(s.out.begin(), rep))
+	}
+	s.unlockAndWake()
+}
+
+// fetch reads what a request asks for.
+func (s *Session) fetch(ctx context.Context, req *wire.Request) (*wire.Reply, error) {
 	rep := &wire.Reply{Type: req.Type, Ref: req.Ref, Conv: req.Conv}
 	fresh := Freshness{Level: req.Level, MinSeq: req.MinSeq}
-	var err error
+	err := ctx.Err() // its time may have passed before its turn came
+	if err != nil {
+		return nil, chat.E(req.Type.String(), chat.Timeout, "no answer in time", err)
+	}
 	switch req.Type {
 	case wire.History:
 		rep.Type = wire.Page
@@ -102,11 +80,7 @@ func (s *Session) answer(req *wire.Request) {
 		}, fresh)
 		rep.Proof = ProofReply(&p)
 	}
-	if err != nil {
-		s.refuse(req.Ref, err)
-		return
-	}
-	s.reply(rep)
+	return rep, err
 }
 
 // HistoryQuery makes the query of a history request.

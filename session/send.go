@@ -13,7 +13,15 @@ import (
 type pipe struct {
 	conv    chat.ConvID
 	last    chat.ClientID // of the newest send
+	before  chat.ClientID // what that one was chained to, should it come again
 	unacked int
+	failed  int // refused, and the client may not have the answer yet
+}
+
+// failure is a refused send whose answer is in the frame of that number.
+type failure struct {
+	line  *pipe
+	frame uint64
 }
 
 // pipesKept is how many idle pipes a session remembers to save their making.
@@ -51,7 +59,8 @@ func (s *Session) send(req *wire.Request, now time.Time) {
 	}
 	after, err := s.enter(p, conv, req.ID, req.After)
 	if err != nil {
-		s.drop(p, err)
+		p.free()
+		s.failSend(req, err)
 		return
 	}
 	p.cmd = fsm.Append{
@@ -67,28 +76,79 @@ func (s *Session) send(req *wire.Request, now time.Time) {
 func (s *Session) enter(p *pending, conv chat.ConvID, id, after chat.ClientID) (chat.ClientID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	line := s.pipes[conv]
-	if line == nil {
-		line = &pipe{conv: chat.ConvID(strings.Clone(string(conv)))}
-		s.pipes[line.conv] = line
-	}
+	line := s.line(conv)
 	if line.unacked >= s.cfg.UnackedMax || s.inflight >= s.cfg.SendsMax {
-		s.retire(line)
 		return after, busy("send", "too many sends wait for their ack")
 	}
-	if after.IsZero() && line.unacked > 0 && line.last != id {
-		after = line.last
-	}
-	line.last = id
+	after = line.chain(id, after)
 	line.unacked++
 	s.inflight++
 	p.pipe = line
 	return after, nil
 }
 
+// line gives the pipe of a conversation. The lock is held.
+func (s *Session) line(conv chat.ConvID) *pipe {
+	line := s.pipes[conv]
+	if line == nil {
+		line = &pipe{conv: chat.ConvID(strings.Clone(string(conv)))}
+		s.pipes[line.conv] = line
+	}
+	return line
+}
+
+// chain makes id the newest send of the pipe and gives its predecessor.
+func (line *pipe) chain(id, after chat.ClientID) chat.ClientID {
+	if after.IsZero() && line.unacked+line.failed > 0 {
+		if after = line.last; after == id {
+			after = line.before
+		}
+	}
+	line.last, line.before = id, after
+	return after
+}
+
+// failSend refuses a request. If it is a send that can be named, those behind it
+// are chained to its id, which never comes into the log, and fail as well.
+func (s *Session) failSend(req *wire.Request, err error) {
+	conv := req.Conv
+	if req.To != "" {
+		conv = chat.DirectID(s.who.User, req.To)
+	}
+	s.mu.Lock()
+	s.refuseLocked(req.Ref, err)
+	if req.Type == wire.Send && s.state == live && !req.ID.IsZero() && chat.ValidID(string(conv)) {
+		line := s.line(conv)
+		line.chain(req.ID, req.After)
+		s.fail(line)
+	}
+	s.unlockAndWake()
+}
+
+// fail keeps a pipe's chain until the error just queued has been handed to the
+// connection, as long as which it counts as unanswered. The lock is held.
+func (s *Session) fail(line *pipe) {
+	line.failed++
+	s.failures = append(s.failures, failure{line, s.out.number()})
+}
+
+// forgive ends the chains whose errors were handed to the connection before the
+// present frame came. The lock is held.
+func (s *Session) forgive() {
+	n := 0
+	for ; n < len(s.failures) && s.failures[n].frame <= s.out.taken; n++ {
+		line := s.failures[n].line
+		line.failed--
+		s.retire(line)
+	}
+	if s.failures = s.failures[n:]; len(s.failures) == 0 {
+		s.failures = nil
+	}
+}
+
 // retire forgets an idle pipe unless there is room to keep it.
 func (s *Session) retire(line *pipe) {
-	if line.unacked == 0 && len(s.pipes) > pipesKept {
+	if line.unacked+line.failed == 0 && len(s.pipes) > pipesKept {
 		delete(s.pipes, line.conv)
 	}
 }
@@ -117,18 +177,22 @@ func (p *pending) complete(r fsm.Result, err error) {
 	s := p.s
 	s.mu.Lock()
 	s.inflight--
-	if p.pipe != nil {
-		p.pipe.unacked--
-		s.retire(p.pipe)
+	if err == nil && r.Code != chat.OK {
+		err = r.Err(p.op)
 	}
 	switch {
 	case s.state == closed:
 	case err != nil:
 		s.refuseLocked(p.ref, err)
-	case r.Code != chat.OK:
-		s.refuseLocked(p.ref, r.Err(p.op))
+		if p.pipe != nil {
+			s.fail(p.pipe)
+		}
 	default:
 		s.out.commit(wire.AppendAck(s.out.begin(), p.ref, p.conv, &r.Ack))
+	}
+	if p.pipe != nil {
+		p.pipe.unacked--
+		s.retire(p.pipe)
 	}
 	s.unlockAndWake()
 	p.free()

@@ -48,13 +48,18 @@ type Session struct {
 
 	pipes    map[chat.ConvID]*pipe
 	inflight int
+	failures []failure // in the order of their frames
 
 	subs  map[chat.ConvID]*sub
 	ready []*sub
 
-	requests int
-	readers  int
-	jobs     []func()
+	requests  int
+	asked     lane          // history, info and proof
+	stale     lane          // those of level stale
+	first     lane          // first tries to read of subscriptions, and small work
+	late      lane          // further tries
+	stood     time.Duration // that reads stood still because the queue was full
+	fullSince time.Time     // and since when they do now
 
 	idle []Tail // to be closed without the lock
 	end  *Ending
@@ -109,7 +114,10 @@ func (s *Session) Close() {
 			tails = append(tails, b.tail)
 		}
 	}
-	s.subs, s.ready, s.jobs, s.idle = nil, nil, nil, nil
+	s.subs, s.ready, s.idle, s.failures = nil, nil, nil, nil
+	for _, l := range [...]*lane{&s.asked, &s.stale, &s.first, &s.late} {
+		l.jobs = nil
+	}
 	s.room.Broadcast()
 	s.mu.Unlock()
 	if was == closed {
@@ -157,7 +165,7 @@ func (s *Session) Tick(now time.Time) {
 	switch {
 	case s.state == fresh && now.Sub(s.began) > s.cfg.HelloWait:
 		code, msg = chat.Timeout, "no hello came"
-	case s.state == live && !now.Before(s.who.Expires):
+	case s.state == live && !s.who.Holds(now):
 		code, msg = chat.Unauthenticated, "the token has ended"
 	case s.state == live && now.Sub(s.seenAt) > s.cfg.StallMax:
 		code, msg = chat.SlowReader, "nothing was read for too long"
@@ -185,32 +193,35 @@ func (s *Session) unlockAndWake() {
 // is full, so that a client that does not read is not read from either.
 func (s *Session) Receive(frame []byte, now time.Time) {
 	text := unsafe.String(unsafe.SliceData(frame), len(frame)) // everything decoded shares it
-	for d := wire.NewDecoder(text); d.Next(); {
-		st, allowed := s.admit(now)
+	first := true
+	for d := wire.NewDecoder(text); d.Next(); first = false {
+		st, allowed := s.admit(now, first)
 		if st >= ending {
 			return
 		}
 		err := d.Request(&s.req)
 		switch {
 		case err == nil && !allowed:
-			s.refuse(s.req.Ref, tooFast())
+			s.failSend(&s.req, tooFast())
 		case err == nil:
 			s.handle(&s.req, st, now)
 		case d.Broken():
 			s.Strike(err, now)
 			return
 		default:
-			s.refuse(s.req.Ref, err)
+			s.failSend(&s.req, err)
 		}
 	}
 }
 
-// admit waits for room in the queue and counts the objects of each second.
-func (s *Session) admit(now time.Time) (st state, allowed bool) {
+// admit waits for room in the queue and counts the objects of each second. first
+// is set for the first object of a frame.
+func (s *Session) admit(now time.Time, first bool) (st state, allowed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.out.size() >= s.cfg.QueueBytesMax && s.state < ending {
-		s.room.Wait()
+	s.awaitRoom()
+	if first && len(s.failures) > 0 {
+		s.forgive()
 	}
 	if sec := now.Unix(); sec != s.second {
 		s.second, s.count = sec, 0

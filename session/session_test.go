@@ -137,7 +137,7 @@ func TestClock(t *testing.T) {
 	})
 	t.Run("token ends", func(t *testing.T) {
 		d := sessiontest.Login(t, config(), c.Deps(), "bob", "d")
-		d.S.Tick(now.Add(59 * time.Minute))
+		d.S.Tick(now.Add(60*time.Minute + auth.Leeway - time.Second)) // as long as a login with it is taken
 		if d.S.Ended() != nil {
 			t.Fatal("ended too early")
 		}
@@ -314,6 +314,13 @@ func TestBrokenFrames(t *testing.T) {
 	}
 	if r := d.Answer(9); r.Type != wire.Pong {
 		t.Errorf("after refusals: %+v, want a pong", r)
+	}
+	for i := range 20 { // JSON, and refused: none of these counts as broken
+		d.Send(fmt.Sprintf(`[{"type":"send","ref":%d,"conv":"r","id":%q,"text":"cut \ud83d"},{"type":"info","x":[[[[[[[[[]]]]]]]]],"ref":%d},{"type":"ping","ref":%d}]`,
+			100+i, sessiontest.ID(1), 200+i, 300+i))
+		if a, b, c := d.Answer(uint64(100+i)), d.Answer(uint64(200+i)), d.Answer(uint64(300+i)); a.Code != chat.InvalidUTF8 || b.Code != chat.Invalid || c.Type != wire.Pong {
+			t.Fatalf("got %+v, %+v and %+v", a, b, c)
+		}
 	}
 	for range 15 {
 		d.Send(`{"type":`)

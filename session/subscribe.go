@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type sub struct {
 	open   bool     // the first read has answered
 	queued bool     // in the list of what may have something
 	reads  bool     // a read of the log is on its way
+	tries  int      // of the present read that were cut short; its own
 	gone   bool
 }
 
@@ -68,7 +70,7 @@ func (s *Session) subscribe(req *wire.Request) {
 		tail.Close()
 		return
 	}
-	if !s.askFirst(func() { s.begin(b, ref, from) }) {
+	if !s.askFirst(b, ref, from) {
 		s.stop(b)
 		s.refuse(ref, busy("subscribe", "too many requests wait for their answer"))
 	}
@@ -106,8 +108,21 @@ func (s *Session) unsubscribe(req *wire.Request) {
 	s.reply(&wire.Reply{Type: wire.Unsubscribed, Ref: req.Ref, Conv: req.Conv})
 }
 
+// askFirst queues the first read of a subscription. A client that comes back
+// makes all its subscriptions at once, so they have a bound of their own.
+func (s *Session) askFirst(b *sub, ref uint64, from chat.Seq) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.first.jobs)+len(s.late.jobs) >= s.cfg.SubscriptionsMax+s.cfg.RequestsMax || s.state != live {
+		return false
+	}
+	at := s.arrived()
+	s.queueJob(&s.first, func() { s.begin(b, ref, from, at) })
+	return true
+}
+
 // begin makes the first read of a subscription: it checks access and answers.
-func (s *Session) begin(b *sub, ref uint64, from chat.Seq) {
+func (s *Session) begin(b *sub, ref uint64, from chat.Seq, at arrival) {
 	if s.replaced(b) {
 		s.reply(&wire.Reply{Type: wire.Unsubscribed, Ref: ref, Conv: b.conv})
 		return
@@ -116,7 +131,11 @@ func (s *Session) begin(b *sub, ref uint64, from chat.Seq) {
 	if from > 0 {
 		q.Mode, q.Seq, q.Limit, q.Bytes = conv.After, from-1, chat.PageEntriesMax, s.cfg.CatchUpBytes
 	}
-	page, err := s.page(q)
+	page, cut, err := s.page(b, q, s.left(at))
+	if cut {
+		s.tryLater(func() { s.begin(b, ref, from, at) })
+		return
+	}
 	since, member := openInterval(page.Visible)
 	switch {
 	case err != nil:
@@ -157,10 +176,33 @@ func (s *Session) replaced(b *sub) bool {
 	return b.gone
 }
 
-func (s *Session) page(q conv.Query) (conv.Page, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.ReadWait)
+// page reads for a subscription, at most for the time that is left. A try that
+// was cut short before that is repeated in the late lane: so the subscriptions of
+// groups that have no leader, of which there may be hundreds, hold the first lane
+// for a moment each, and the node's reads stay few.
+func (s *Session) page(b *sub, q conv.Query, left time.Duration) (page conv.Page, cut bool, err error) {
+	try := min(s.cfg.TryWait<<min(b.tries, 16), left)
+	ctx, cancel := context.WithTimeout(s.ctx, try)
 	defer cancel()
-	return s.deps.Backend.Page(ctx, q, Freshness{})
+	if err = ctx.Err(); err != nil {
+		return page, false, chat.E("subscribe", chat.Timeout, "no answer in time", err)
+	}
+	page, err = s.deps.Backend.Page(ctx, q, Freshness{})
+	if err != nil && try < left && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		b.tries++
+		return page, true, err
+	}
+	b.tries = 0
+	return page, false, err
+}
+
+// tryLater queues a read of a subscription that was cut short.
+func (s *Session) tryLater(job func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == live {
+		s.queueJob(&s.late, job)
+	}
 }
 
 // openInterval gives where a current member's view begins.
@@ -185,6 +227,9 @@ func (s *Session) hand(b *sub, page *conv.Page) {
 	}
 	if len(entries) > 0 {
 		head := max(page.Head, entries[len(entries)-1].Seq)
+		if until != 0 {
+			head = min(head, until) // what came behind is not for this user to know
+		}
 		buf := wire.OpenEntries(s.out.begin(), b.conv, head)
 		for i := range entries {
 			if i > 0 {
@@ -233,7 +278,7 @@ func (s *Session) cut(b *sub) {
 	s.forget(b)
 	s.out.commit(wire.AppendReply(s.out.begin(), &wire.Reply{Type: wire.Unsubscribed, Conv: b.conv, Code: chat.NotFound}))
 	if s.idle = append(s.idle, b.tail); len(s.idle) == 1 && s.state == live {
-		s.queueJob(s.release)
+		s.queueJob(&s.first, s.release)
 	}
 }
 
@@ -258,10 +303,14 @@ func (s *Session) catchUp(b *sub) {
 	if gone {
 		return
 	}
-	page, err := s.page(conv.Query{
+	page, cut, err := s.page(b, conv.Query{
 		Conv: b.conv, User: s.who.User, Mode: conv.After, Seq: after,
 		Limit: chat.PageEntriesMax, Bytes: s.cfg.CatchUpBytes,
-	})
+	}, s.cfg.ReadWait)
+	if cut {
+		s.tryLater(func() { s.catchUp(b) })
+		return
+	}
 	s.mu.Lock()
 	b.reads = false
 	switch {

@@ -196,6 +196,7 @@ func TestRemovalIsExact(t *testing.T) {
 		if diff := cmp.Diff(upTo(3, 2), sessiontest.Seqs(d.Got(), "r")); diff != "" {
 			t.Errorf("bob saw (-want +got):\n%s", diff)
 		}
+		noHeadAbove(t, d, 3)
 	}
 	live.Send(`{"type":"subscribe","ref":2,"conv":"r","from":1}`)
 	live.Answer(2)
@@ -207,6 +208,40 @@ func TestRemovalIsExact(t *testing.T) {
 	if diff := cmp.Diff(want, sessiontest.Seqs(live.Got(), "r")); diff != "" {
 		t.Errorf("after being added again bob saw (-want +got):\n%s", diff)
 	}
+}
+
+// noHeadAbove: not even that something was appended is told beyond the removal.
+func noHeadAbove(t *testing.T, d *sessiontest.Device, most chat.Seq) {
+	t.Helper()
+	for _, r := range d.Got() {
+		if r.Type == wire.Entries && r.Head > most {
+			t.Errorf("a frame of entries up to %d says head %d, want at most %d", r.Entries[len(r.Entries)-1].Seq, r.Head, most)
+		}
+	}
+}
+
+// TestHeadEndsAtTheRemoval: the removal is in the tail and more behind it, but the
+// frames before it are full without it.
+func TestHeadEndsAtTheRemoval(t *testing.T) {
+	c := sessiontest.New(t)
+	c.Room(t, "r", "bob")
+	cfg := config()
+	cfg.FrameBytes = 1 << 10
+	d := sessiontest.Login(t, cfg, c.Deps(), "bob", "d")
+	d.Send(`{"type":"subscribe","ref":1,"conv":"r"}`)
+	d.Answer(1)
+	d.Stall(true)
+	for i := range uint64(8) {
+		c.Say(t, "r", i, strings.Repeat("x", 600))
+	}
+	gone := c.Members(t, "r", 20, chat.NoRole, "bob").Seq
+	last := c.Say(t, "r", 21, "not for bob").Seq
+	stays := sessiontest.Login(t, cfg, c.Deps(), "ann", "d")
+	stays.Send(fmt.Sprintf(`{"type":"subscribe","ref":1,"conv":"r","from":%d}`, last))
+	awaitSeqs(t, stays, "r", last, last)
+	d.Stall(false)
+	awaitSeqs(t, d, "r", 2, gone)
+	noHeadAbove(t, d, gone)
 }
 
 func TestNewcomerSeesFromJoining(t *testing.T) {

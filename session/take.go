@@ -25,7 +25,7 @@ func (s *Session) Take(spare []byte) (frame []byte, end *Ending) {
 	waited := s.out.size() >= s.cfg.QueueBytesMax
 	frame = s.out.take(spare)
 	if waited && s.out.size() < s.cfg.QueueBytesMax {
-		s.room.Broadcast()
+		s.roomMade()
 	}
 	if frame == nil {
 		s.awake = false
@@ -56,7 +56,7 @@ func (s *Session) serve() {
 func (s *Session) serveOne(b *sub) {
 	if b.cursor+1 >= b.since {
 		start := s.out.begin()
-		head := b.tail.Head()
+		head := b.tail.HeadFor(b.cursor, b.member, s.who.User)
 		buf := wire.OpenEntries(start, b.conv, max(head, b.cursor))
 		bare := len(buf)
 		out, last, cut, ok := b.tail.Append(buf, b.cursor, b.member, s.who.User, bare+s.cfg.FrameBytes)
@@ -76,7 +76,7 @@ func (s *Session) serveOne(b *sub) {
 		}
 	}
 	b.reads = true
-	s.queueJob(func() { s.catchUp(b) })
+	s.queueJob(&s.first, func() { s.catchUp(b) })
 }
 
 // bye queues the last frame. The lock is held.

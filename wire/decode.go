@@ -13,9 +13,10 @@ import "github.com/chatnode/chatnode/chat"
 // after any other the next object is read as usual.
 type Decoder struct {
 	p     scanner
-	limit int
-	count int
+	limit int32 // small, since each frame costs a Decoder
+	count int32
 	state decoderState
+	empty bool // the frame is an array without objects, an error yet to be read
 
 	// What the functions for fields fill.
 	req   *Request
@@ -59,7 +60,8 @@ func (d *Decoder) Next() bool {
 			d.state = inArray
 			if d.p.peek() == ']' {
 				d.p.i++
-				return d.end()
+				d.empty = !d.end()
+				return true
 			}
 		}
 	case inArray:
@@ -99,10 +101,14 @@ func (d *Decoder) object(seen *fieldSet, read func(*Decoder, string, *fieldSet) 
 	if p.fault != nil {
 		return p.fault
 	}
+	if d.empty {
+		return invalid("an array holds 1 to 512 objects")
+	}
 	if p.peek() != '{' {
 		if !p.skip() {
 			return p.fault
 		}
+		p.refused = nil
 		return d.tail(invalid("a frame is a JSON object"))
 	}
 	p.open('{')
@@ -118,6 +124,12 @@ func (d *Decoder) object(seen *fieldSet, read func(*Decoder, string, *fieldSet) 
 	}
 	if p.fault != nil {
 		return p.fault
+	}
+	if p.refused != nil {
+		if wrong == nil {
+			wrong = p.refused
+		}
+		p.refused = nil
 	}
 	return d.tail(wrong)
 }
@@ -269,8 +281,13 @@ func (d *Decoder) list(name string, most int, element func() error) error {
 	n := 0
 	for first := true; p.more(&first, ']'); n++ {
 		if n >= most {
-			p.fail(chat.TooLarge, "too many elements in "+name)
-			break
+			if n == most && wrong == nil {
+				wrong = chat.E("decode", chat.TooLarge, "too many elements in "+name, nil)
+			}
+			if !p.skip() {
+				break
+			}
+			continue
 		}
 		if err := element(); err != nil && wrong == nil {
 			wrong = err

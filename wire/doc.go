@@ -15,7 +15,10 @@
 //	W3  Every [chat.Code] has one row in the table of faults, and no two rows
 //	    share a close code.
 //	W4  Unknown fields are skipped, unknown types are told apart from malformed
-//	    ones, and a known field given twice is malformed.
+//	    ones, and a known field given twice is malformed. A field of a
+//	    request that is null is not given.
+//	W5  An object that is JSON and refused, for whatever reason, is read to its
+//	    end: its ref is known, and what follows in the frame is read.
 //
 // docs/protocol.md describes the same for people; tests hold the two together.
 package wire

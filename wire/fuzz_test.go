@@ -49,6 +49,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(`{"type":"create","ref":2,"conv":"r","id":"` + uuid + `","kind":"group","title":"T","policy":"all","members":[{"user":"bob","role":"writer"}]}`)
 	f.Add(`{"type":"history","conv":"r","after":0,"limit":200,"level":"stale","min_seq":20,"x":[{"y":1e5}]}`)
 	f.Add(`{"type":"hello","token":"t","device":"d","version":1}`)
+	f.Add(`[{"type":"send","text":"\ud83d","ref":1},{"x":[[[[[[[[{"y":[[],1,{}]}]]]]]]]]},{"type":"ping","ref":2}]`)
 	f.Fuzz(func(t *testing.T, frame string) {
 		objects, isJSON := twin(frame)
 		n := 0

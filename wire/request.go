@@ -50,9 +50,13 @@ func requestField(d *Decoder, name string, seen *fieldSet) error {
 	if !ok {
 		return d.skip()
 	}
-	if !seen.add(f) {
+	if seen.has(f) {
 		return d.wrong(name, "is given twice")
 	}
+	if d.p.peek() == 'n' { // null is as good as absent
+		return d.skip()
+	}
+	seen.add(f)
 	switch f {
 	case fType:
 		return d.requestType(name)

@@ -9,12 +9,14 @@ import (
 
 // scanner reads JSON from a string that nobody changes, so that what it returns
 // may be parts of it. A method that meets bytes which are not JSON sets fault
-// and reports false; nothing can be read after that.
+// and reports false; nothing can be read after that. What is JSON and cannot be
+// taken is read to its end and remembered in refused, for the object around it.
 type scanner struct {
-	s     string
-	i     int
-	depth int
-	fault *chat.Error
+	s       string
+	i       int
+	depth   int
+	fault   *chat.Error
+	refused *chat.Error
 }
 
 func (p *scanner) fail(code chat.Code, msg string) bool {
@@ -22,6 +24,12 @@ func (p *scanner) fail(code chat.Code, msg string) bool {
 		p.fault = chat.E("decode", code, msg, nil)
 	}
 	return false
+}
+
+func (p *scanner) refuse(code chat.Code, msg string) {
+	if p.refused == nil {
+		p.refused = chat.E("decode", code, msg, nil)
+	}
 }
 
 func (p *scanner) malformed() bool { return p.fail(chat.Invalid, "the frame is not JSON") }
@@ -140,7 +148,7 @@ func (p *scanner) str() (string, bool) {
 			v := p.s[start:p.i]
 			p.i++
 			if !ascii && !utf8.ValidString(v) {
-				return "", p.fail(chat.InvalidUTF8, "a string is not UTF-8")
+				p.refuse(chat.InvalidUTF8, "a string is not UTF-8")
 			}
 			return v, true
 		case b == '\\':
@@ -169,7 +177,7 @@ func (p *scanner) escaped(start int) (string, bool) {
 			p.i++
 			v := b.String()
 			if !utf8.ValidString(v) {
-				return "", p.fail(chat.InvalidUTF8, "a string is not UTF-8")
+				p.refuse(chat.InvalidUTF8, "a string is not UTF-8")
 			}
 			return v, true
 		case c == '\\':
@@ -207,23 +215,24 @@ func (p *scanner) escape(b *strings.Builder) bool {
 	return true
 }
 
-// unicode reads \uXXXX, or two of them that are a surrogate pair. Half a pair
-// is no character.
+// unicode reads \uXXXX, or two of them that are a surrogate pair. Half a pair,
+// as a text has that was cut within a character, is no character and refused.
 func (p *scanner) unicode(b *strings.Builder) bool {
 	r, ok := p.hex4()
 	if !ok {
 		return p.malformed()
 	}
 	if r >= 0xD800 && r < 0xE000 {
-		if r >= 0xDC00 || !strings.HasPrefix(p.s[p.i:], `\u`) {
-			return p.fail(chat.InvalidUTF8, "half of a surrogate pair")
-		}
-		low, ok := p.hex4()
-		if !ok {
-			return p.malformed()
+		low, next := rune(0), p.i
+		if r < 0xDC00 && strings.HasPrefix(p.s[p.i:], `\u`) {
+			if low, ok = p.hex4(); !ok {
+				return p.malformed()
+			}
 		}
 		if low < 0xDC00 || low >= 0xE000 {
-			return p.fail(chat.InvalidUTF8, "half of a surrogate pair")
+			p.refuse(chat.InvalidUTF8, "half of a surrogate pair")
+			p.i = next // what follows stands for itself
+			return true
 		}
 		r = (r-0xD800)<<10 + (low - 0xDC00) + 0x10000
 	}
@@ -262,7 +271,12 @@ func unhex(c byte) byte {
 
 // skip reads any value and forgets it.
 func (p *scanner) skip() bool {
-	switch b := p.peek(); b {
+	b := p.peek()
+	if (b == '{' || b == '[') && p.depth >= DepthMax {
+		p.refuse(chat.Invalid, "nested too deeply")
+		return p.skipDeep()
+	}
+	switch b {
 	case '"':
 		_, ok := p.str()
 		return ok
@@ -290,6 +304,53 @@ func (p *scanner) skip() bool {
 		return p.number()
 	}
 	return p.fault == nil
+}
+
+// skipMax is how deep a refused value may be for the rest of its frame to be
+// read.
+const skipMax = 1024
+
+// skipDeep reads an array or object without recursion.
+func (p *scanner) skipDeep() bool {
+	var objects [skipMax]bool // of the levels that are open
+	for n := 0; ; {
+		first := false
+		switch b := p.peek(); {
+		case b != '{' && b != '[':
+			if !p.skip() {
+				return false
+			}
+		case n == skipMax:
+			return p.fail(chat.Invalid, "nested too deeply")
+		default:
+			objects[n], first = b == '{', true
+			p.i++
+			p.depth++
+			n++
+		}
+		for n > 0 {
+			closing := byte(']')
+			if objects[n-1] {
+				closing = '}'
+			}
+			if p.more(&first, closing) {
+				break
+			}
+			if p.fault != nil {
+				return false
+			}
+			n--
+			first = false
+		}
+		if n == 0 {
+			return true
+		}
+		if objects[n-1] {
+			if _, ok := p.key(); !ok {
+				return false
+			}
+		}
+	}
 }
 
 func (p *scanner) word(w string) bool {
