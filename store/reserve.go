@@ -19,11 +19,8 @@ type ReserveConfig struct {
 	Free func(dir string) (uint64, error)
 }
 
-// The defaults of [ReserveConfig].
-const (
-	DefaultReserveBytes    = 1 << 30
-	DefaultReserveInterval = time.Second
-)
+// DefaultReserveInterval is the default of [ReserveConfig].Interval.
+const DefaultReserveInterval = time.Second
 
 // Reserve watches the free space of the data directory. While it is below the
 // reserve the node refuses proposals with disk_full and goes on reading; the

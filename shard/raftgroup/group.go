@@ -82,7 +82,7 @@ func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
 	g.machine = newMachine(id, state, h.deps.Machine(id), h.fatal.fail)
 	g.machine.awaited = func() bool { return g.awaiting.Load() > 0 }
 	g.machine.logged = log.LastIndex
-	g.snaps = &snapshotStore{state: state, installed: g.installed}
+	g.snaps = &snapshotStore{state: state, installing: g.installing}
 	if err := g.reconcile(); err != nil {
 		return nil, err
 	}
@@ -164,11 +164,17 @@ func (g *group) durable(index uint64) {
 	}
 }
 
-func (g *group) installed(bytes int64) {
+// installing is called before Raft swaps a received snapshot in, whose configuration
+// it then has: the entry that made this node a voter may be in no log here.
+func (g *group) installing(c raft.Configuration, bytes int64) error {
 	g.logs.voters.Store(unknownVoters)
+	if err := g.promiseIn(c); err != nil {
+		return err
+	}
 	if m := g.host.deps.Metrics.Installed; m != nil {
 		m(g.id, bytes)
 	}
+	return nil
 }
 
 // raftConfig is what every group runs with.
@@ -191,6 +197,15 @@ func (h *Host) raftConfig(log *slog.Logger, notify chan<- bool) *raft.Config {
 
 // launch starts Raft on what is on disk. The caller holds life, or is alone.
 func (g *group) launch() error {
+	if data, at := g.machine.state.Configuration(); at > 0 { // of an install, perhaps
+		c, err := decodeConfiguration(data)
+		if err == nil {
+			err = g.promiseIn(c)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	t := newTenure(g)
 	trans, err := g.host.hub.Group(g.id, transport.Options{
 		DurableIndex: g.logs.log.DurableIndex,

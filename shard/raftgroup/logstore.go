@@ -136,8 +136,10 @@ func (s *logStore) append(logs []*raft.Log) error {
 		})
 		size += int64(len(l.Data) + len(l.Extensions))
 	}
-	s.pending.CompareAndSwap(0, mono.Now())
+	now := mono.Now()
+	s.pending.CompareAndSwap(0, now) // before: Append may wait for the disk
 	err := s.log.Append(s.scratch)
+	s.pending.CompareAndSwap(0, now) // after: durable may have seen a log without these entries
 	clear(s.scratch)
 	s.size.grown(logs[0].Index, size)
 	return err
@@ -184,11 +186,14 @@ func hasVoter(c raft.Configuration, id raft.ServerID) bool {
 	return slices.ContainsFunc(c.Servers, func(s raft.Server) bool { return s.ID == id && s.Suffrage == raft.Voter })
 }
 
-// durable is called after each fsync that raised the durable index.
+// durable is called after each fsync that raised the durable index. An append may
+// come between its look at the log and its word that nothing waits: either append
+// sees that word, or the second look here sees the entries.
 func (s *logStore) durable(index uint64) {
 	if index >= s.log.LastIndex() {
 		s.pending.Store(0)
-	} else {
+	}
+	if index < s.log.LastIndex() {
 		s.pending.Store(mono.Now())
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/chatnode/chatnode/store"
 )
 
@@ -66,6 +68,23 @@ func (g *group) promiseVoter(term uint64) {
 		return
 	}
 	g.promised.Store(true)
+}
+
+// promiseIn records that this replica votes, before Raft begins with a
+// configuration that says so and did not come by the log.
+func (g *group) promiseIn(c raft.Configuration) error {
+	if !hasVoter(c, g.host.id) {
+		return nil
+	}
+	term, err := g.logs.GetUint64(termKey)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	g.promiseVoter(term)
+	if g.host.deps.Promises != nil && !g.promised.Load() {
+		return errors.New("the promise of a voter cannot be recorded")
+	}
+	return nil
 }
 
 // promiseLog records how far the durable log has come.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/store"
 	"github.com/chatnode/chatnode/store/pebblelog"
@@ -119,5 +121,61 @@ func TestRemovedReplicaReturns(t *testing.T) {
 	}
 	if p, _ := m.place.Promise(1); p.Mark == 0 || p.Mark == before.Mark || p.Voter {
 		t.Errorf("the new replica promises %+v, the one before %+v", p, before)
+	}
+}
+
+// TestVoterBySnapshot: a node that was made a voter while it was away learns of it
+// by a snapshot, and the entry that says so never reaches its log. Its promise is on
+// record all the same: without its log it is refused.
+func TestVoterBySnapshot(t *testing.T) {
+	c := newCluster(t, 3, testConfig())
+	c.bootWith(1, []Server{{ID: "n1", Voter: true}, {ID: "n2", Voter: true}})
+	late := c.nodes[2]
+	late.kill()
+	c.put(1, "first")
+	eventually(t, "a voter more", func() bool {
+		r := c.leader(1).host.group(1).raft.Load()
+		return r.AddVoter(raft.ServerID(late.id), raft.ServerAddress(late.id), 0, patience).Error() == nil
+	})
+	c.fill(1, 50, "a")
+	n := len(c.leader(1).rows(1))
+	for _, m := range c.nodes[:2] {
+		eventually(t, "all rows", func() bool { return len(m.rows(1)) == n })
+		m.cut(t, 1)
+	}
+	installed := make(chan struct{}, 8)
+	c.deps = func(_ *member, d *Deps) {
+		d.Metrics.Installed = func(shard.GroupID, int64) { installed <- struct{}{} }
+	}
+	late.start(1)
+	<-installed
+	if p, _ := late.place.Promise(1); !p.Voter {
+		t.Errorf("installed as a voter, promised %+v", p)
+	}
+	c.put(1, "last")
+	eventually(t, "the last row", func() bool { rows := late.rows(1); return len(rows) > 0 && rows[len(rows)-1] == "last" })
+
+	// What a version before left: the state says voter, the promise does not.
+	late.host.Stop(1)
+	before, _ := late.place.Promise(1)
+	if err := late.place.Forget(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.place.SetPromise(1, store.Promise{Mark: before.Mark}); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.host.Start(1); err != nil {
+		t.Fatal(err)
+	}
+	if p, _ := late.place.Promise(1); !p.Voter {
+		t.Errorf("started as a voter, promised %+v", p)
+	}
+	late.kill()
+	path := filepath.Join(late.dir, "log")
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.tryStart(1); !errors.Is(err, store.ErrPromise) {
+		t.Errorf("without its log: %v", err)
 	}
 }

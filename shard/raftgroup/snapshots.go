@@ -19,8 +19,8 @@ const stateID = "state"
 // it, and what it opens is a stream of the state as it is now.
 type snapshotStore struct {
 	state *store.GroupState
-	// installed is told that Raft's configuration will come from a snapshot.
-	installed func(bytes int64)
+	// installing is told that Raft's configuration will come from a snapshot.
+	installing func(c raft.Configuration, bytes int64) error
 
 	mu       sync.Mutex
 	received *snapshotSink // complete and not opened yet
@@ -121,13 +121,16 @@ func (k *snapshotSink) Close() error {
 		return fmt.Errorf("the stream is of index %d term %d, announced were %d and %d: %w",
 			h.Index, h.Term, k.meta.Index, k.meta.Term, store.ErrCorrupt)
 	}
+	if err := k.store.installing(k.meta.Configuration, k.meta.Size); err != nil {
+		k.install.Abort()
+		return err
+	}
 	k.store.mu.Lock()
 	if old := k.store.received; old != nil && old != k {
 		old.install.Abort()
 	}
 	k.store.received = k
 	k.store.mu.Unlock()
-	k.store.installed(k.meta.Size)
 	return nil
 }
 

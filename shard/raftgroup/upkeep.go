@@ -32,7 +32,7 @@ func (h *Host) upkeep() {
 			return
 		case <-tick.C:
 		}
-		slow := time.Duration(0)
+		slow := h.deps.Logs.Stats().SyncRunning // whichever group it is for
 		for i := range h.groups {
 			g := h.groups[i].Load()
 			if g == nil {

@@ -4,7 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/store"
 )
 
 // TestSlowWriteMovesLeaderships holds the disk of a leader: another node has to
@@ -57,5 +61,71 @@ func TestStuckWriteEndsTheProcess(t *testing.T) {
 	case <-m.fatal:
 	case <-time.After(patience):
 		t.Fatal("the process goes on with a disk that hangs")
+	}
+}
+
+// statsLog says that a write has been running for a while.
+type statsLog struct {
+	store.Log
+	running time.Duration
+}
+
+func (l statsLog) Stats() store.LogStats { return store.LogStats{SyncRunning: l.running} }
+
+// TestRunningSyncEndsTheProcess: a hanging write of the log counts also when no
+// group waits for it.
+func TestRunningSyncEndsTheProcess(t *testing.T) {
+	c := newCluster(t, 1, testConfig())
+	c.wrap = func(_ shard.NodeID, l store.Log) store.Log { return statsLog{l, c.cfg.StuckWrite + 1} }
+	m := c.nodes[0]
+	m.start()
+	select {
+	case <-m.fatal:
+	case <-time.After(patience):
+		t.Fatal("the process goes on with a disk that hangs")
+	}
+}
+
+// lookedLog calls a function in the middle of a look at its end.
+type lookedLog struct {
+	store.GroupLog
+	last   uint64
+	looked func()
+}
+
+func (l *lookedLog) LastIndex() uint64 {
+	last, fn := l.last, l.looked
+	if l.looked = nil; fn != nil {
+		fn()
+	}
+	return last
+}
+
+func (l *lookedLog) DurableIndex() uint64 { return 1 }
+
+func (l *lookedLog) Append(entries []store.LogEntry) error {
+	l.last += uint64(len(entries))
+	return nil
+}
+
+// TestWaitingIsSeen: an entry that is appended while the writer looks whether one
+// is left waits for the disk, as far as the watchdog knows.
+func TestWaitingIsSeen(t *testing.T) {
+	log := &lookedLog{}
+	s := newLogStore(log, "n1", func(err error) { t.Errorf("fatal: %v", err) })
+	add := func(index uint64) {
+		if err := s.append([]*raft.Log{{Index: index, Term: 1}}); err != nil {
+			t.Error(err)
+		}
+	}
+	add(1)
+	log.looked = func() { add(2) }
+	s.durable(1)
+	if s.pending.Load() == 0 {
+		t.Error("nothing waits, while the entry 2 does")
+	}
+	s.durable(2)
+	if s.pending.Load() != 0 {
+		t.Error("an entry waits, while all are durable")
 	}
 }

@@ -18,6 +18,11 @@ func (l *segLog) recover() error {
 	if err := l.fs.MkdirAll(l.dir); err != nil {
 		return err
 	}
+	// A process that was killed may have renamed and removed files that the disk has as
+	// before. What is written to them from here on belongs to the names as they are now.
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return err
+	}
 	numbers, err := l.listFiles()
 	if err != nil {
 		return err
