@@ -43,8 +43,9 @@ type group struct {
 	gone     atomic.Pointer[chan struct{}]   // closed when that raft has ended; load it before raft
 	crash    atomic.Pointer[crash]           // of the last leader whose process ended
 	ahead    atomic.Int64                    // when a candidate's log was last found behind this one's, as mono.Now
-	promised atomic.Bool                     // it is on record that this replica votes
-	mark     uint64                          // of the log; set before Raft runs
+	vain     vainTransfers
+	promised atomic.Bool // it is on record that this replica votes
+	mark     uint64      // of the log; set before Raft runs
 
 	changing chan struct{} // the turn of a membership change
 	look     chan struct{} // asks the tenure to look

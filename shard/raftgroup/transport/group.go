@@ -79,7 +79,8 @@ type Group struct {
 
 // Progress is how far a peer is, as the local leader sees it.
 type Progress struct {
-	Match   uint64    // last entry it acknowledged
+	Match   uint64    // last entry that it is known to have
+	Durable uint64    // last entry that it, and the log here, acknowledged as durable
 	Contact time.Time // its last answer
 }
 
@@ -277,6 +278,14 @@ func (g *Group) noteLocked(id shard.NodeID, match uint64) {
 		g.progress[id] = p
 	}
 	p.Match, p.Contact = max(p.Match, match), time.Now()
+}
+
+// ackedLocked notes entries that Raft counts.
+func (g *Group) ackedLocked(id shard.NodeID, index uint64) {
+	g.noteLocked(id, index)
+	if p := g.progress[id]; p != nil {
+		p.Durable = max(p.Durable, index)
+	}
 }
 
 func (g *Group) heartbeatHandler() func(raft.RPC) {

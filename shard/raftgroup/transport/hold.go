@@ -51,7 +51,7 @@ func (g *Group) hold(h hold) {
 		return
 	}
 	if h.waiter != nil {
-		g.noteLocked(h.from, h.index)
+		g.ackedLocked(h.from, h.index)
 	}
 	g.mu.Unlock()
 	h.release(g)
@@ -76,7 +76,7 @@ func (g *Group) Durable() {
 			continue
 		}
 		if h.waiter != nil {
-			g.noteLocked(h.from, h.index)
+			g.ackedLocked(h.from, h.index)
 		}
 		ready = append(ready, h)
 	}
