@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/chatnode/chatnode/api"
@@ -235,6 +236,28 @@ func (n *Node) serves() bool {
 		}
 	}
 	return true
+}
+
+// reaches reports whether some conversation group has a leader that its replica
+// here hears of, or, without a replica here, that this node has heard of. While only
+// some have none, as after a crash, there is no better node to go to.
+func (n *Node) reaches() bool {
+	m := n.router.Map()
+	if m == nil {
+		return false
+	}
+	here := n.host.Groups()
+	return slices.ContainsFunc(m.Groups, func(g shard.Group) bool {
+		if g.ID == shard.Meta {
+			return false
+		}
+		known := n.router.GroupLeader
+		if slices.Contains(here, g.ID) {
+			known = n.host.Leader
+		}
+		_, ok := known(g.ID)
+		return ok
+	})
 }
 
 // writeRunFile says where the running node is reached; it goes when the node

@@ -172,9 +172,9 @@ func (n *Node) fatal(err error) {
 // Failed gives the error that the node cannot go on after.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Ready reports whether the node serves: it knows a leader of every group, and
-// does not stop.
-func (n *Node) Ready() bool { return n.ready.Load() && !n.stopping.Load() }
+// Ready reports whether the node serves: it has known a leader of every group, is
+// not cut off from all, and does not stop.
+func (n *Node) Ready() bool { return n.ready.Load() && !n.stopping.Load() && n.reaches() }
 
 // Addresses are where the node is reached.
 func (n *Node) Addresses() Addresses { return n.addrs }

@@ -247,6 +247,23 @@ func TestStatusSaysHowItIs(t *testing.T) {
 	if out, code := ask(c.Nodes[0], "status"); code != 1 || !strings.Contains(out, "node n3 does not answer") {
 		t.Errorf("status with a node down: %d\n%s", code, out)
 	}
+	r := newRoom(t, c)
+	create := func(id int) (int, []byte, error) {
+		return r.try(http.MethodPost, c.Nodes[0], "/v1/conversations", "ann", fmt.Sprintf("018f3c5e-7b1a-4000-8000-%012d", id),
+			map[string]any{"conv": fmt.Sprint("lonely-", id), "kind": "group"})
+	}
+	for range 2 { // to a dead node, which stops nothing
+		for _, g := range []string{"1", "2"} {
+			if out, code := ask(c.Nodes[0], "transfer", g, "n3"); code != 1 {
+				t.Errorf("transfer to a dead node: %d\n%s", code, out)
+			}
+		}
+	}
+	for id := range 8 {
+		if status, body, err := create(id); err != nil || status != http.StatusCreated {
+			t.Errorf("write after transfers to a dead node: %d %s %v, want 201", status, body, err)
+		}
+	}
 	c.Nodes[1].Kill(t)
 	clustertest.Until(t, "status says down", func() error {
 		if out, code := ask(c.Nodes[0], "status"); code != 2 {
@@ -257,11 +274,14 @@ func TestStatusSaysHowItIs(t *testing.T) {
 	if _, code := ask(c.Nodes[1], "status"); code != 2 {
 		t.Errorf("status of a dead node: code %d, want 2", code)
 	}
-	// A minority refuses writes, and says that it may be tried again.
-	r := newRoom(t, c)
-	status, body, err := r.try(http.MethodPost, c.Nodes[0], "/v1/conversations", "ann", "018f3c5e-7b1a-4000-8000-000000000001",
-		map[string]any{"conv": "lonely", "kind": "group"})
-	if err != nil || status != http.StatusServiceUnavailable {
+	// A minority refuses writes, says that it may be tried again, and is not ready.
+	if status, body, err := create(9); err != nil || status != http.StatusServiceUnavailable {
 		t.Errorf("write to a minority: %d %s %v, want 503", status, body, err)
 	}
+	clustertest.Until(t, "it is not ready", func() error {
+		if resp, err := c.Get(c.Nodes[0].URL()+"/readyz", ""); err == nil {
+			return fmt.Errorf("ready: %s", resp)
+		}
+		return nil
+	})
 }
