@@ -171,7 +171,8 @@ func (n *Node) record() (shard.Node, error) {
 // found makes the cluster that this node has planned: the meta group with this
 // node alone, and its first command. Every step may have been done before a
 // crash, or half of it, and is done again: a promise says that the group was
-// begun, not that its first entry is there.
+// begun, not that its first entry is there. The plan goes last, when the map is
+// on disk, by which a later start knows what to run.
 func (n *Node) found(ctx context.Context, p pending) error {
 	ctx, cancel := context.WithTimeout(ctx, foundTimeout)
 	defer cancel()
@@ -192,6 +193,13 @@ func (n *Node) found(ctx context.Context, p pending) error {
 		err = chat.E("bootstrap", res.Code, res.Msg, nil)
 	}
 	if err != nil {
+		return err
+	}
+	m := n.agent.readOwn()
+	if m == nil {
+		return errors.New("bootstrap: the meta group has no map after its first command")
+	}
+	if err := n.agent.adopt(m); err != nil {
 		return err
 	}
 	return removeDurably(filepath.Join(n.dir.Path(), pendingFile))
