@@ -202,5 +202,6 @@ func (n *Node) found(ctx context.Context, p pending) error {
 	if err := n.agent.adopt(m); err != nil {
 		return err
 	}
+	n.agent.poke() // it starts the groups
 	return removeDurably(filepath.Join(n.dir.Path(), pendingFile))
 }

@@ -131,7 +131,7 @@ func (a *agent) look(ctx context.Context) bool {
 	a.fetch(ctx)
 	m := a.router.Map()
 	if m == nil {
-		return true // told when there is one
+		return current // told when there is one, which may be just before it can be read
 	}
 	if _, member := m.Node(a.self); !member {
 		a.fatal(errRemoved)
