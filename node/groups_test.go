@@ -17,9 +17,8 @@ import (
 	"github.com/chatnode/chatnode/store"
 )
 
-// stored makes a node of a cluster that has a directory and stores, and nothing
-// that runs.
-func stored(t *testing.T, c Config) *Node {
+// bare makes a node of a cluster that has a directory, and nothing in it.
+func bare(t *testing.T, c Config) *Node {
 	t.Helper()
 	n := &Node{
 		cfg: c, log: slog.New(slog.DiscardHandler), self: shard.NodeID(c.NodeID),
@@ -35,6 +34,13 @@ func stored(t *testing.T, c Config) *Node {
 		t.Fatal(err)
 	}
 	n.run("directory", func(context.Context) error { return n.dir.Close() })
+	return n
+}
+
+// stored makes one that has stores, too, and nothing that runs.
+func stored(t *testing.T, c Config) *Node {
+	t.Helper()
+	n := bare(t, c)
 	if err := n.dir.Claim("c", n.self); err != nil {
 		t.Fatal(err)
 	}

@@ -132,6 +132,9 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	n.run("directory", func(context.Context) error { return n.dir.Close() })
 
+	if err := n.sameStorage(); err != nil {
+		return err
+	}
 	m, founder, err := n.belong(ctx, peerTLS)
 	if err != nil {
 		return err
