@@ -79,3 +79,21 @@ func (n *Node) makeDirs() error {
 	}
 	return syncDir(n.dir.Path())
 }
+
+// startBytesMin is the free space without which no start is tried: Pebble repeats
+// a flush that finds no room for ever while it opens. It is far below what
+// operations need, which the reserve keeps.
+const startBytesMin = 16 << 20
+
+// hasRoom refuses to start on a full disk, before anything is opened.
+func (n *Node) hasRoom() error {
+	free, err := n.free(n.dir.Path())
+	if err != nil {
+		return fmt.Errorf("free space of %s: %w", n.dir.Path(), err)
+	}
+	if free >= startBytesMin {
+		return nil
+	}
+	return chat.E("start", chat.DiskFull, fmt.Sprintf(
+		"disk full: %d bytes free in %s; the node needs %d to start", free, n.dir.Path(), startBytesMin), nil)
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -130,6 +131,47 @@ func TestDirectoriesAreClosedToOthers(t *testing.T) {
 			})
 			if err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestFullDiskIsRefused: before the stores are opened, which would hang.
+func TestFullDiskIsRefused(t *testing.T) {
+	broken := errors.New("broken")
+	tests := []struct {
+		name string
+		free uint64
+		err  error
+		want string // "" for a start
+	}{
+		{"nothing free", 0, nil, "disk full: 0 bytes free in "},
+		{"too little", startBytesMin - 1, nil, "disk full: 16777215 bytes free in "},
+		{"enough", startBytesMin, nil, ""},
+		{"unknown", 0, broken, "broken"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := valid(t)
+			c.Cluster.Groups, c.Cluster.Replicas = 1, 1
+			n := bare(t, c)
+			if err := n.stopParts(t.Context()); err != nil { // start takes the directory itself
+				t.Fatal(err)
+			}
+			n.how.Bootstrap = true
+			n.free = func(string) (uint64, error) { return tt.free, tt.err }
+			err := n.start(t.Context())
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("start = %v, want %q", err, tt.want)
+			}
+			if left := names(t, c.DataDir); !slices.Equal(left, []string{"LOCK"}) {
+				t.Errorf("left behind: %v", left)
 			}
 		})
 	}

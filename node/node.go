@@ -39,6 +39,7 @@ type Node struct {
 	self    shard.NodeID
 	started time.Time
 	failed  chan error
+	free    func(dir string) (uint64, error) // bytes of a file system
 	once    sync.Once // of the first fatal error
 
 	parts []part // in the order of their start
@@ -86,7 +87,7 @@ func New(ctx context.Context, cfg Config, how Start, log *slog.Logger) (*Node, e
 	}
 	n := &Node{
 		cfg: cfg, how: how, log: log, self: shard.NodeID(cfg.NodeID), started: time.Now(),
-		failed: make(chan error, 1), metrics: obs.NewRegistry(how.Version),
+		failed: make(chan error, 1), free: store.FreeBytes, metrics: obs.NewRegistry(how.Version),
 	}
 	if err := n.start(ctx); err != nil {
 		// What ran is stopped at once: nobody has used it.
@@ -132,7 +133,7 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	n.run("directory", func(context.Context) error { return n.dir.Close() })
 
-	if err := n.sameStorage(); err != nil {
+	if err := errors.Join(n.hasRoom(), n.sameStorage()); err != nil {
 		return err
 	}
 	m, founder, err := n.belong(ctx, peerTLS)

@@ -31,7 +31,7 @@ func (n *Node) openStores() error {
 	}
 	n.run("state", func(context.Context) error { return n.state.Close() })
 	n.reserve, err = store.NewReserve(store.ReserveConfig{
-		Dir: n.dir.Path(), BytesMin: uint64(n.cfg.Storage.ReserveBytes), Interval: reserveEvery, Logger: n.log,
+		Dir: n.dir.Path(), BytesMin: uint64(n.cfg.Storage.ReserveBytes), Interval: reserveEvery, Logger: n.log, Free: n.free,
 	})
 	if err != nil {
 		return err
