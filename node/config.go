@@ -249,5 +249,9 @@ func fromFile(key, value, file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s_file: %w", key, err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	value = strings.TrimSpace(string(text))
+	if value == "" { // as if it had not been given, another would be made
+		return "", fmt.Errorf("%s_file: %s is empty", key, file)
+	}
+	return value, nil
 }

@@ -24,6 +24,7 @@ type pending struct {
 	Cluster string `json:"cluster"`
 	Groups  int    `json:"groups"`
 	Token   string `json:"token"`
+	Given   bool   `json:"given,omitempty"` // by the operator, who has it
 }
 
 // JoinTokenMin is the least length of a join token; it must be random.

@@ -40,13 +40,13 @@ type Node struct {
 	started time.Time
 	failed  chan error
 	free    func(dir string) (uint64, error) // bytes of a file system
-	once    sync.Once // of the first fatal error
+	once    sync.Once                        // of the first fatal error
 
 	parts []part // in the order of their start
 
 	addrs      Addresses
 	secretFile string
-	token      string // the join token, when this start made the cluster
+	token      string // the join token, when this start made the cluster and drew it
 	verifier   *auth.Verifier
 	metrics    *prometheus.Registry
 
@@ -189,7 +189,8 @@ func (n *Node) DataDir() string { return n.dir.Path() }
 // SecretFile holds the secret that signs tokens, "" when it came otherwise.
 func (n *Node) SecretFile() string { return n.secretFile }
 
-// JoinToken is the token of the cluster that this start made, else "".
+// JoinToken is the token that was drawn for the cluster that this start made, else
+// "".
 func (n *Node) JoinToken() string { return n.token }
 
 func (n *Node) cluster() string {
