@@ -22,7 +22,7 @@ func bare(t *testing.T, c Config) *Node {
 	t.Helper()
 	n := &Node{
 		cfg: c, log: slog.New(slog.DiscardHandler), self: shard.NodeID(c.NodeID),
-		failed: make(chan error, 1), free: store.FreeBytes, metrics: obs.NewRegistry("test"),
+		failed: make(chan error, 1), serving: make(chan struct{}), free: store.FreeBytes, metrics: obs.NewRegistry("test"),
 	}
 	t.Cleanup(func() {
 		if err := n.stopParts(context.WithoutCancel(t.Context())); err != nil {

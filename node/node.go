@@ -63,7 +63,8 @@ type Node struct {
 	known   atomic.Pointer[shard.Map] // the newest map
 	front   *front
 
-	ready    atomic.Bool // it has been able to serve
+	ready    atomic.Bool   // it has been able to serve
+	serving  chan struct{} // closed when ready is set
 	stopping atomic.Bool
 }
 
@@ -87,7 +88,7 @@ func New(ctx context.Context, cfg Config, how Start, log *slog.Logger) (*Node, e
 	}
 	n := &Node{
 		cfg: cfg, how: how, log: log, self: shard.NodeID(cfg.NodeID), started: time.Now(),
-		failed: make(chan error, 1), free: store.FreeBytes, metrics: obs.NewRegistry(how.Version),
+		failed: make(chan error, 1), serving: make(chan struct{}), free: store.FreeBytes, metrics: obs.NewRegistry(how.Version),
 	}
 	if err := n.start(ctx); err != nil {
 		// What ran is stopped at once: nobody has used it.
@@ -179,6 +180,14 @@ func (n *Node) Failed() <-chan error { return n.failed }
 // Ready reports whether the node serves: it knows a leader of every group, and
 // does not stop.
 func (n *Node) Ready() bool { return n.ready.Load() && !n.stopping.Load() }
+
+// Serving is closed when the node is ready for the first time.
+func (n *Node) Serving() <-chan struct{} { return n.serving }
+
+func (n *Node) becomeReady() {
+	n.ready.Store(true)
+	close(n.serving)
+}
 
 // Addresses are where the node is reached.
 func (n *Node) Addresses() Addresses { return n.addrs }
