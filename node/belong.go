@@ -39,7 +39,7 @@ func (n *Node) belong(ctx context.Context, conf *tls.Config) (*shard.Map, *pendi
 	}
 	switch {
 	case unfinished:
-		n.token = p.Token
+		n.drew(p)
 		return nil, &p, n.dir.Claim(p.Cluster, n.self)
 	case known:
 		m, err := readMapFile(n.dir.Path())
@@ -67,14 +67,23 @@ func (n *Node) planCluster() (pending, error) {
 	if err != nil {
 		return pending{}, err
 	}
-	if token == "" {
+	given := token != ""
+	if !given {
 		token = randomHex(JoinTokenMin)
 	} else if len(token) < JoinTokenMin {
 		return pending{}, fmt.Errorf("cluster.join_token: %d bytes, want at least %d random ones", len(token), JoinTokenMin)
 	}
-	n.token = token
-	p := pending{Cluster: "c-" + randomHex(8), Groups: n.cfg.Cluster.Groups, Token: token}
+	p := pending{Cluster: "c-" + randomHex(8), Groups: n.cfg.Cluster.Groups, Token: token, Given: given}
+	n.drew(p)
 	return p, writePending(n.dir.Path(), p)
+}
+
+// drew keeps the token to be shown, unless the operator gave it: output is kept in
+// places where a secret has no business.
+func (n *Node) drew(p pending) {
+	if !p.Given {
+		n.token = p.Token
+	}
 }
 
 // join asks the peers in turn until one lets this node in, and claims the
@@ -171,7 +180,8 @@ func (n *Node) record() (shard.Node, error) {
 // found makes the cluster that this node has planned: the meta group with this
 // node alone, and its first command. Every step may have been done before a
 // crash, or half of it, and is done again: a promise says that the group was
-// begun, not that its first entry is there.
+// begun, not that its first entry is there. The plan goes last, when the map is
+// on disk, by which a later start knows what to run.
 func (n *Node) found(ctx context.Context, p pending) error {
 	ctx, cancel := context.WithTimeout(ctx, foundTimeout)
 	defer cancel()
@@ -194,5 +204,13 @@ func (n *Node) found(ctx context.Context, p pending) error {
 	if err != nil {
 		return err
 	}
+	m := n.agent.readOwn()
+	if m == nil {
+		return errors.New("bootstrap: the meta group has no map after its first command")
+	}
+	if err := n.agent.adopt(m); err != nil {
+		return err
+	}
+	n.agent.poke() // it starts the groups
 	return removeDurably(filepath.Join(n.dir.Path(), pendingFile))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -126,7 +127,7 @@ func (c Config) Validate() error {
 	if c.DataDir == "" {
 		fault("data_dir: say where the data shall be (--data-dir)")
 	}
-	errs = append(errs, c.Listen.validate(), c.TLS.validate(), c.exposed(), c.Log.Validate())
+	errs = append(errs, c.Listen.validate(), c.TLS.validate(), c.exposed(), c.reachable(), c.Log.Validate())
 	for key, addr := range map[string]string{"advertise.client": c.Advertise.Client, "advertise.peer": c.Advertise.Peer} {
 		if addr != "" {
 			errs = append(errs, validAddress(key, addr, false))
@@ -198,6 +199,33 @@ func (c Config) exposed() error {
 	return errors.Join(errs...)
 }
 
+// reachable refuses to tell others an address that stands for all of a machine's:
+// they would dial themselves.
+func (c Config) reachable() error {
+	var errs []error
+	for _, p := range []struct{ name, bound, told string }{
+		{"client", c.Listen.Client, c.Advertise.Client}, {"peer", c.Listen.Peer, c.Advertise.Peer},
+	} {
+		switch {
+		case p.told == "" && everyAddress(p.bound):
+			errs = append(errs, fmt.Errorf("listen.%s: %s is every address of this machine, and nobody can dial that: give the one that others shall use, --advertise-%s HOST:PORT", p.name, p.bound, p.name))
+		case everyAddress(p.told):
+			errs = append(errs, fmt.Errorf("advertise.%s: %s is every address of a machine, and nobody can dial that", p.name, p.told))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// everyAddress reports whether the host is 0.0.0.0, [::] or left out.
+func everyAddress(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false // another check names it, if there is one
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.WithZone("").Unmap().IsUnspecified()
+}
+
 func validAddress(key, addr string, portZero bool) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -249,5 +277,9 @@ func fromFile(key, value, file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s_file: %w", key, err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	value = strings.TrimSpace(string(text))
+	if value == "" { // as if it had not been given, another would be made
+		return "", fmt.Errorf("%s_file: %s is empty", key, file)
+	}
+	return value, nil
 }

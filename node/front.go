@@ -203,7 +203,7 @@ func (n *Node) awaitService(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-	n.ready.Store(true)
+	n.becomeReady()
 	return nil
 }
 
@@ -216,7 +216,7 @@ func (n *Node) awaitQuorum(ctx context.Context) {
 			return
 		case <-tick.C:
 			if n.serves() {
-				n.ready.Store(true)
+				n.becomeReady()
 				n.log.Info("node ready")
 				return
 			}

@@ -53,6 +53,8 @@ type agent struct {
 	wake    chan struct{}
 	metaIdx atomic.Uint64 // index of the newest entry of the meta group seen here
 
+	adopting sync.Mutex // one at a time: the founder adopts besides the agent
+
 	mu    sync.Mutex   // guards what follows
 	ahead shard.NodeID // a node that has a newer map, "" when none is known
 	told  func()       // after a newer map; must not block
@@ -123,13 +125,13 @@ func lookAgain(ctx context.Context, wake <-chan struct{}, look func(context.Cont
 func (a *agent) look(ctx context.Context) bool {
 	seen := a.metaIdx.Load()
 	current := a.host.Applied(shard.Meta) >= seen
-	if m := a.readOwn(); m != nil {
-		a.adopt(m)
+	if m := a.readOwn(); m != nil && a.adopt(m) != nil {
+		return true // the node ends
 	}
 	a.fetch(ctx)
 	m := a.router.Map()
 	if m == nil {
-		return true // told when there is one
+		return current // told when there is one, which may be just before it can be read
 	}
 	if _, member := m.Node(a.self); !member {
 		a.fatal(errRemoved)
@@ -174,26 +176,32 @@ func (a *agent) fetch(ctx context.Context) {
 		a.log.Debug("map not fetched", "node", node, "err", err)
 		return // its next ping tells again
 	}
-	a.adopt(m)
+	_ = a.adopt(m) // what it cannot do is fatal
 }
 
-// adopt gives a newer map to those who route by it and keeps it.
-func (a *agent) adopt(m *shard.Map) {
+// adopt keeps a newer map and gives it to those who route by it. When it returns,
+// this map or a newer one is on disk; that it cannot be is fatal.
+func (a *agent) adopt(m *shard.Map) error {
+	a.adopting.Lock()
+	defer a.adopting.Unlock()
 	if old := a.router.Map(); old != nil && old.Epoch >= m.Epoch {
-		return
+		return nil
+	}
+	if err := writeNew(filepath.Join(a.dir.Path(), mapFile), m.Append(nil)); err != nil {
+		err = fmt.Errorf("keep the placement map: %w", err)
+		a.fatal(err)
+		return err
 	}
 	a.known.Store(m)
 	a.router.SetMap(m)
 	a.pool.SetMap(m)
-	if err := writeNew(filepath.Join(a.dir.Path(), mapFile), m.Append(nil)); err != nil {
-		a.fatal(fmt.Errorf("keep the placement map: %w", err))
-	}
 	a.mu.Lock()
 	told := a.told
 	a.mu.Unlock()
 	if told != nil {
 		told()
 	}
+	return nil
 }
 
 // follow starts and removes groups as the map says. It reports whether all is

@@ -17,13 +17,12 @@ import (
 	"github.com/chatnode/chatnode/store"
 )
 
-// stored makes a node of a cluster that has a directory and stores, and nothing
-// that runs.
-func stored(t *testing.T, c Config) *Node {
+// bare makes a node of a cluster that has a directory, and nothing in it.
+func bare(t *testing.T, c Config) *Node {
 	t.Helper()
 	n := &Node{
 		cfg: c, log: slog.New(slog.DiscardHandler), self: shard.NodeID(c.NodeID),
-		failed: make(chan error, 1), metrics: obs.NewRegistry("test"),
+		failed: make(chan error, 1), serving: make(chan struct{}), free: store.FreeBytes, metrics: obs.NewRegistry("test"),
 	}
 	t.Cleanup(func() {
 		if err := n.stopParts(context.WithoutCancel(t.Context())); err != nil {
@@ -35,6 +34,13 @@ func stored(t *testing.T, c Config) *Node {
 		t.Fatal(err)
 	}
 	n.run("directory", func(context.Context) error { return n.dir.Close() })
+	return n
+}
+
+// stored makes one that has stores, too, and nothing that runs.
+func stored(t *testing.T, c Config) *Node {
+	t.Helper()
+	n := bare(t, c)
 	if err := n.dir.Claim("c", n.self); err != nil {
 		t.Fatal(err)
 	}
@@ -115,11 +121,11 @@ func TestRemovedMetaReplicaIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.agent.metaApplied(9)
-	n.agent.adopt(mapOf(t, 7, "n1", "n2"))
+	adopt(t, n, mapOf(t, 7, "n1", "n2"))
 	if n.agent.look(t.Context()) {
 		t.Error("done before the entry was applied that was seen")
 	}
-	n.agent.adopt(mapOf(t, 8, "n2", "n2"))
+	adopt(t, n, mapOf(t, 8, "n2", "n2"))
 	n.agent.look(t.Context()) // removes the replica
 	if !n.agent.look(t.Context()) {
 		t.Error("not done although the map gives nothing to this node")
@@ -197,5 +203,26 @@ func TestAFailureIsLoggedOnce(t *testing.T) {
 	}
 	if lines := strings.Count(log.String(), "\n"); lines != len(m.Groups) {
 		t.Errorf("%d lines for %d groups:\n%s", lines, len(m.Groups), log.String())
+	}
+}
+
+func adopt(t *testing.T, n *Node, m *shard.Map) {
+	t.Helper()
+	if err := n.agent.adopt(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAgentLooksAgainForItsFirstMap: the agent is woken while the entry that makes
+// the map is applied, before it can be read. It must not rest then because it has
+// no map yet.
+func TestAgentLooksAgainForItsFirstMap(t *testing.T) {
+	n := opened(t, valid(t))
+	if !n.agent.look(t.Context()) {
+		t.Error("not done although nothing was heard of a map")
+	}
+	n.agent.metaApplied(9)
+	if n.agent.look(t.Context()) {
+		t.Error("done before the entry was applied that was seen")
 	}
 }

@@ -24,6 +24,7 @@ type pending struct {
 	Cluster string `json:"cluster"`
 	Groups  int    `json:"groups"`
 	Token   string `json:"token"`
+	Given   bool   `json:"given,omitempty"` // by the operator, who has it
 }
 
 // JoinTokenMin is the least length of a join token; it must be random.
@@ -111,11 +112,7 @@ func writeNew(file string, content []byte) error {
 	if err := os.Rename(file+".new", file); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return syncDir(filepath.Dir(file))
 }
 
 // removeDurably removes a file so that it does not come back with a power cut.
@@ -123,7 +120,12 @@ func removeDurably(file string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(file))
+	return syncDir(filepath.Dir(file))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}

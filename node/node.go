@@ -39,13 +39,14 @@ type Node struct {
 	self    shard.NodeID
 	started time.Time
 	failed  chan error
-	once    sync.Once // of the first fatal error
+	free    func(dir string) (uint64, error) // bytes of a file system
+	once    sync.Once                        // of the first fatal error
 
 	parts []part // in the order of their start
 
 	addrs      Addresses
 	secretFile string
-	token      string // the join token, when this start made the cluster
+	token      string // the join token, when this start made the cluster and drew it
 	verifier   *auth.Verifier
 	metrics    *prometheus.Registry
 
@@ -62,7 +63,8 @@ type Node struct {
 	known   atomic.Pointer[shard.Map] // the newest map
 	front   *front
 
-	ready    atomic.Bool // it has been able to serve
+	ready    atomic.Bool   // it has been able to serve
+	serving  chan struct{} // closed when ready is set
 	stopping atomic.Bool
 }
 
@@ -86,7 +88,7 @@ func New(ctx context.Context, cfg Config, how Start, log *slog.Logger) (*Node, e
 	}
 	n := &Node{
 		cfg: cfg, how: how, log: log, self: shard.NodeID(cfg.NodeID), started: time.Now(),
-		failed: make(chan error, 1), metrics: obs.NewRegistry(how.Version),
+		failed: make(chan error, 1), serving: make(chan struct{}), free: store.FreeBytes, metrics: obs.NewRegistry(how.Version),
 	}
 	if err := n.start(ctx); err != nil {
 		// What ran is stopped at once: nobody has used it.
@@ -132,6 +134,9 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	n.run("directory", func(context.Context) error { return n.dir.Close() })
 
+	if err := errors.Join(n.hasRoom(), n.sameStorage()); err != nil {
+		return err
+	}
 	m, founder, err := n.belong(ctx, peerTLS)
 	if err != nil {
 		return err
@@ -176,6 +181,14 @@ func (n *Node) Failed() <-chan error { return n.failed }
 // not cut off from all, and does not stop.
 func (n *Node) Ready() bool { return n.ready.Load() && !n.stopping.Load() && n.reaches() }
 
+// Serving is closed when the node is ready for the first time.
+func (n *Node) Serving() <-chan struct{} { return n.serving }
+
+func (n *Node) becomeReady() {
+	n.ready.Store(true)
+	close(n.serving)
+}
+
 // Addresses are where the node is reached.
 func (n *Node) Addresses() Addresses { return n.addrs }
 
@@ -185,7 +198,8 @@ func (n *Node) DataDir() string { return n.dir.Path() }
 // SecretFile holds the secret that signs tokens, "" when it came otherwise.
 func (n *Node) SecretFile() string { return n.secretFile }
 
-// JoinToken is the token of the cluster that this start made, else "".
+// JoinToken is the token that was drawn for the cluster that this start made, else
+// "".
 func (n *Node) JoinToken() string { return n.token }
 
 func (n *Node) cluster() string {

@@ -125,15 +125,35 @@ func (n *Node) serveAndFollow(rpc net.Listener, m *shard.Map) error {
 		}
 	}()
 	n.run("peer server", func(context.Context) error { server.Close(); <-served; return nil })
-	// A node that has been a member starts its replicas before anything else
-	// may depend on them.
-	if m != nil {
-		n.agent.adopt(m)
-		n.agent.follow(m)
+	if err := n.resume(m); err != nil {
+		return err
 	}
 	n.background("agent", n.agent.run)
 	n.agent.poke()
 	return nil
+}
+
+// resume starts the replicas of a node that has been a member, before anything
+// else may depend on them. Without a map, after a first start that was cut or when
+// the file is lost, it starts its replica of the meta group, which has the map in
+// it. A promise tells of one: every replica leaves it when it starts, and it is the
+// first thing that goes when the replica is taken away.
+func (n *Node) resume(m *shard.Map) error {
+	if m != nil {
+		if err := n.agent.adopt(m); err != nil {
+			return err
+		}
+		n.agent.follow(m)
+		return nil
+	}
+	if _, ok := n.dir.Promise(shard.Meta); !ok {
+		return nil
+	}
+	if _, unfinished, err := readPending(n.dir.Path()); unfinished || err != nil {
+		return err // the founder begins the group again where a crash has left it
+	}
+	n.log.Warn("no map of the cluster is on disk: it is taken from the replica of the meta group")
+	return n.host.Start(shard.Meta)
 }
 
 func (n *Node) leaderChanged(c raftgroup.Change) {

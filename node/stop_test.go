@@ -110,3 +110,29 @@ func TestStopAnswersLongPolls(t *testing.T) {
 		t.Errorf("after the stop: %+v, %v: want it stopping and not ready", s, err)
 	}
 }
+
+// TestServingComesWithTheQuorum: a node that went on without one says when it is
+// there.
+func TestServingComesWithTheQuorum(t *testing.T) {
+	c := valid(t)
+	c.Cluster.Groups, c.Cluster.Replicas = 1, 1
+	n := opened(t, c)
+	n.background("readiness", n.awaitQuorum)
+	select {
+	case <-n.Serving():
+		t.Fatal("it serves without a map")
+	default:
+	}
+	if err := n.found(t.Context(), pending{Cluster: n.cluster(), Groups: 1, Token: strings.Repeat("t", JoinTokenMin)}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its groups run", func() bool { return n.agent.look(t.Context()) })
+	select {
+	case <-n.Serving():
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing is said of the quorum")
+	}
+	if !n.Ready() {
+		t.Error("not ready")
+	}
+}

@@ -11,18 +11,13 @@ import (
 	"github.com/chatnode/chatnode/store/seglog"
 )
 
-// The names of what a node keeps below its data directory.
-const (
-	stateDir   = "state"
-	segmentDir = "log-segments"
-	pebbleDir  = "log-pebble"
-	boltDir    = "log-bolt"
-)
-
 var errDiskFull = chat.E("propose", chat.DiskFull, "the disk of the group's leader is below its reserve; reads go on", nil)
 
 // openStores opens the log, the state and the watch over the free space.
 func (n *Node) openStores() error {
+	if err := n.makeDirs(); err != nil {
+		return err
+	}
 	var err error
 	if n.logs, err = openLog(n.cfg, n.dir, n.storeOptions()); err != nil {
 		return fmt.Errorf("open the log: %w", err)
@@ -36,7 +31,7 @@ func (n *Node) openStores() error {
 	}
 	n.run("state", func(context.Context) error { return n.state.Close() })
 	n.reserve, err = store.NewReserve(store.ReserveConfig{
-		Dir: n.dir.Path(), BytesMin: uint64(n.cfg.Storage.ReserveBytes), Interval: reserveEvery, Logger: n.log,
+		Dir: n.dir.Path(), BytesMin: uint64(n.cfg.Storage.ReserveBytes), Interval: reserveEvery, Logger: n.log, Free: n.free,
 	})
 	if err != nil {
 		return err

@@ -111,11 +111,10 @@ func (a *app) serve(ctx context.Context, cfg node.Config, loaded config.Loaded, 
 	}
 	a.announce(n, how)
 	limit := cfg.StopAfter
-	var failed error
-	select {
-	case <-ctx.Done():
+	failed := a.untilEnd(ctx, n)
+	if failed == nil {
 		log.Info("stopping", "limit", limit)
-	case failed = <-n.Failed():
+	} else {
 		log.Error("the node cannot go on", "err", failed)
 		limit = min(limit, stopFailed)
 	}
@@ -169,9 +168,38 @@ func (a *app) announce(n *node.Node, how node.Start) {
   token    chatnode token ann --auth-secret-file %s
 `, n.DataDir(), at.ClientURL(), at.SocketURL(), n.SecretFile())
 	}
-	word := "ready"
-	if !n.Ready() {
-		word = "started, and waits for a quorum:"
+}
+
+// serving is a node as untilEnd looks at it.
+type serving interface {
+	Addresses() node.Addresses
+	Serving() <-chan struct{}
+	Failed() <-chan error
+}
+
+// untilEnd waits until the context ends or the node fails, and gives the error of
+// the latter. It prints the line that says that the node serves, however late that
+// is: scripts wait for it.
+func (a *app) untilEnd(ctx context.Context, n serving) error {
+	say := func(word string) {
+		at := n.Addresses()
+		fmt.Fprintf(a.stdout, "%s client=%s peer=%s\n", word, at.Client, at.Peer)
 	}
-	fmt.Fprintf(a.stdout, "%s client=%s peer=%s\n", word, at.Client, at.Peer)
+	ready := n.Serving()
+	select {
+	case <-ready:
+	default:
+		say("started, and waits for a quorum:")
+	}
+	for {
+		select {
+		case <-ready:
+			say("ready")
+			ready = nil // once
+		case <-ctx.Done():
+			return nil
+		case err := <-n.Failed():
+			return err
+		}
+	}
 }
