@@ -212,28 +212,6 @@ func TestStartsAndStops(t *testing.T) {
 	}
 }
 
-// TestCheckAsksTheMap: a group that the map gives to the node is looked at, also
-// when nothing else here knows of it.
-func TestCheckAsksTheMap(t *testing.T) {
-	c := valid(t)
-	n := stored(t, c)
-	err := writeNew(filepath.Join(c.DataDir, mapFile), mapOf(t, 7, "n1", "n2", "n1").Append(nil))
-	if err = errors.Join(err, n.stopParts(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	report, err := Check(t.Context(), c.DataDir, "")
-	if err != nil || !report.Sound {
-		t.Errorf("check: %+v, %v", report, err)
-	}
-	var groups []shard.GroupID
-	for _, g := range report.Groups {
-		groups = append(groups, g.Group)
-	}
-	if want := []shard.GroupID{0, 2}; !slices.Equal(groups, want) {
-		t.Errorf("groups %v were looked at, want %v", groups, want)
-	}
-}
-
 func start(t *testing.T, c Config) *Node {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
