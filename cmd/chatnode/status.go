@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/node"
 )
 
@@ -20,16 +19,14 @@ var healthExit = map[node.Health]int{node.Healthy: 0, node.Degraded: 1, node.Dow
 func (a *app) statusCommand() *cobra.Command {
 	cmd, asJSON := a.reportCommand("status", "Say how the cluster is", `status asks one node, which asks all others. It ends with 0 when everything has a leader and all
 its replicas, with 1 when something is served with fewer replicas than wanted, and with 2
-when a group has no leader or the node does not answer.`)
+when a group has no leader or there is no answer, also for a wrong address, secret or token.`)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := a.report(cmd)
 		if err != nil {
-			// A wrong token is a mistake of the caller, not the cluster's state.
-			if code := chat.CodeOf(err); code == chat.Unavailable || code == chat.Timeout {
-				fmt.Fprintln(a.stderr, "chatnode:", err)
-				return exitError(healthExit[node.Down])
-			}
-			return err
+			// Whatever the reason: nobody has said how the cluster is, and 1 would say
+			// that it serves.
+			fmt.Fprintln(a.stderr, "chatnode:", err)
+			return exitError(healthExit[node.Down])
 		}
 		if *asJSON {
 			err = writeJSON(a.stdout, r)
