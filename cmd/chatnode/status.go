@@ -18,7 +18,7 @@ var healthExit = map[node.Health]int{node.Healthy: 0, node.Degraded: 1, node.Dow
 
 func (a *app) statusCommand() *cobra.Command {
 	cmd, asJSON := a.reportCommand("status", "Say how the cluster is", `status asks one node, which asks all others. It ends with 0 when everything has a leader and all
-its replicas, with 1 when something is served with fewer replicas than wanted, and with 2
+its replicas, with 1 when there are fewer replicas than wanted or a disk is full, and with 2
 when a group has no leader or there is no answer, also for a wrong address, secret or token.`)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := a.report(cmd)
