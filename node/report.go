@@ -26,7 +26,7 @@ const unreachable = "unreachable"
 type ReplicaReport struct {
 	Node    shard.NodeID `json:"node"`
 	Role    string       `json:"role"` // leader, follower, candidate; unreachable, or absent while it is being set up
-	Voter   bool         `json:"voter"`
+	Voter   bool         `json:"voter"` // as the group's leader says; false while there is none
 	Term    uint64       `json:"term"`
 	First   uint64       `json:"first"`
 	Last    uint64       `json:"last"`

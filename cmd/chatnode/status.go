@@ -151,7 +151,7 @@ func writeGroups(w io.Writer, r node.ClusterReport) error {
 		}
 		replicas := make([]string, len(g.Replicas))
 		for i, p := range g.Replicas {
-			replicas[i] = replicaText(p)
+			replicas[i] = replicaText(p, g.Leader != "")
 		}
 		rows = append(rows, []string{
 			name, fmt.Sprint(g.Slots), dash(string(g.Leader)), fmt.Sprint(g.Term), fmt.Sprint(g.Last),
@@ -161,10 +161,13 @@ func writeGroups(w io.Writer, r node.ClusterReport) error {
 	return table(w, rows...)
 }
 
-func replicaText(p node.ReplicaReport) string {
+// replicaText is one replica in short. Who votes is the word of the group's leader.
+func replicaText(p node.ReplicaReport, led bool) string {
 	switch {
 	case p.Role == "unreachable":
 		return string(p.Node) + " (unreachable)"
+	case !led:
+		return fmt.Sprintf("%s (%d, %d, vote unknown)", p.Node, p.Applied, p.Lag)
 	case !p.Voter:
 		return fmt.Sprintf("%s (%d, %d, catching up)", p.Node, p.Applied, p.Lag)
 	}
