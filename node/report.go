@@ -25,7 +25,7 @@ const unreachable = "unreachable"
 // ReplicaReport is one group's replica on one node.
 type ReplicaReport struct {
 	Node    shard.NodeID `json:"node"`
-	Role    string       `json:"role"` // leader, follower, candidate; unreachable, or absent while it is being set up
+	Role    string       `json:"role"`  // leader, follower, candidate; unreachable, or absent while it is being set up
 	Voter   bool         `json:"voter"` // as the group's leader says; false while there is none
 	Term    uint64       `json:"term"`
 	First   uint64       `json:"first"`
