@@ -50,7 +50,7 @@ func (c *control) Status(context.Context) (shard.NodeStatus, error) {
 	s := shard.NodeStatus{
 		Node: n.self, Epoch: n.epoch(), Level: uint32(fsm.LevelMax), Groups: []shard.GroupStatus{},
 		Version: n.how.Version, UptimeMS: time.Since(n.started).Milliseconds(), Ready: n.Ready(), Stopping: n.stopping.Load(),
-		FreeBytes: int64(n.reserve.Free()), LogBytes: n.logs.Stats().Bytes,
+		FreeBytes: int64(n.reserve.Free()), DiskFull: n.reserve.Full(), LogBytes: n.logs.Stats().Bytes,
 	}
 	for _, g := range n.host.Groups() {
 		if st, ok := n.host.Status(g); ok {

@@ -73,88 +73,6 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	}
 }
 
-func status(id shard.NodeID, groups ...shard.GroupStatus) answer {
-	return answer{status: shard.NodeStatus{Node: id, Version: "v", Groups: groups}}
-}
-
-func testMap(t *testing.T, nodes ...shard.NodeID) *shard.Map {
-	t.Helper()
-	m := shard.Map{Cluster: "c", Epoch: 7, Groups: []shard.Group{
-		{ID: 0, Epoch: 1, Replicas: nodes}, {ID: 1, Epoch: 1, Replicas: nodes},
-	}}
-	for _, id := range nodes {
-		m.Nodes = append(m.Nodes, shard.Node{ID: id, Client: "h:1", Peer: "h:2", State: shard.Active})
-	}
-	out, err := shard.New(m, shard.Spread(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func TestMergeJudgesHealth(t *testing.T) {
-	leads := func(g shard.GroupID, voters ...shard.NodeID) shard.GroupStatus {
-		return shard.GroupStatus{Group: g, Leads: true, State: "leader", Term: 4, Last: 10, Commit: 10, Applied: 10, Voters: voters}
-	}
-	follows := func(g shard.GroupID, applied uint64) shard.GroupStatus {
-		return shard.GroupStatus{Group: g, State: "follower", Term: 4, Last: 10, Commit: 9, Applied: applied}
-	}
-	stale := leads(1, "a", "b", "c")
-	stale.Term = 3 // was deposed and does not know yet
-	down := answer{err: errors.New("no answer")}
-	three := testMap(t, "a", "b", "c")
-	tests := []struct {
-		name    string
-		m       *shard.Map
-		answers map[shard.NodeID]answer
-		want    Health
-		leader  shard.NodeID // of group 1
-		lag     uint64       // of the last replica of group 1
-	}{
-		{"all well", three, map[shard.NodeID]answer{
-			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
-			"b": status("b", follows(0, 10), leads(1, "a", "b", "c")),
-			"c": status("c", follows(0, 10), follows(1, 6)),
-		}, Healthy, "b", 4},
-		{"two leaders, the later term counts", three, map[shard.NodeID]answer{
-			"a": status("a", leads(0, "a", "b", "c"), stale),
-			"b": status("b", follows(0, 10), leads(1, "a", "b", "c")),
-			"c": status("c", follows(0, 10), follows(1, 10)),
-		}, Healthy, "b", 0},
-		{"a node is down", three, map[shard.NodeID]answer{
-			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
-			"b": status("b", follows(0, 10), leads(1, "a", "b", "c")),
-			"c": down,
-		}, Degraded, "b", 0},
-		{"a replica does not vote yet", three, map[shard.NodeID]answer{
-			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
-			"b": status("b", follows(0, 10), leads(1, "a", "b")),
-			"c": status("c", follows(0, 10), follows(1, 10)),
-		}, Degraded, "b", 0},
-		{"no leader", three, map[shard.NodeID]answer{
-			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)), "b": down, "c": down,
-		}, Down, "", 0},
-		{"two nodes have one voter", testMap(t, "a", "b"), map[shard.NodeID]answer{
-			"a": status("a", leads(0, "a"), leads(1, "a")), "b": status("b", follows(0, 10), follows(1, 10)),
-		}, Healthy, "a", 0},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			r := merge(tt.m, "a", 3, tt.answers)
-			if r.Health != tt.want || r.Groups[1].Leader != tt.leader {
-				t.Errorf("health %s with leader %q, want %s with %q (%v)", r.Health, r.Groups[1].Leader, tt.want, tt.leader, r.Reasons)
-			}
-			last := r.Groups[1].Replicas[len(r.Groups[1].Replicas)-1]
-			if last.Lag != tt.lag {
-				t.Errorf("lag of %s = %d, want %d", last.Node, last.Lag, tt.lag)
-			}
-			if r.Groups[1].Slots != shard.Slots {
-				t.Errorf("slots = %d", r.Groups[1].Slots)
-			}
-		})
-	}
-}
-
 func TestIncarnationStays(t *testing.T) {
 	dir := t.TempDir()
 	one, err := incarnation(dir)
@@ -209,28 +127,6 @@ func TestStartsAndStops(t *testing.T) {
 				t.Errorf("check says of logs that were not read: %v", report.LogsUnread)
 			}
 		})
-	}
-}
-
-// TestCheckAsksTheMap: a group that the map gives to the node is looked at, also
-// when nothing else here knows of it.
-func TestCheckAsksTheMap(t *testing.T) {
-	c := valid(t)
-	n := stored(t, c)
-	err := writeNew(filepath.Join(c.DataDir, mapFile), mapOf(t, 7, "n1", "n2", "n1").Append(nil))
-	if err = errors.Join(err, n.stopParts(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	report, err := Check(t.Context(), c.DataDir, "")
-	if err != nil || !report.Sound {
-		t.Errorf("check: %+v, %v", report, err)
-	}
-	var groups []shard.GroupID
-	for _, g := range report.Groups {
-		groups = append(groups, g.Group)
-	}
-	if want := []shard.GroupID{0, 2}; !slices.Equal(groups, want) {
-		t.Errorf("groups %v were looked at, want %v", groups, want)
 	}
 }
 

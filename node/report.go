@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/placement"
 )
 
 // Health is the state of a cluster in one word.
@@ -14,7 +15,7 @@ type Health string
 // The states.
 const (
 	Healthy  Health = "healthy"  // every group has a leader and all its replicas
-	Degraded Health = "degraded" // everything is served, with fewer replicas than wanted
+	Degraded Health = "degraded" // there are leaders, with fewer replicas than wanted or a full disk
 	Down     Health = "down"     // at least one group has no leader
 )
 
@@ -24,8 +25,8 @@ const unreachable = "unreachable"
 // ReplicaReport is one group's replica on one node.
 type ReplicaReport struct {
 	Node    shard.NodeID `json:"node"`
-	Role    string       `json:"role"` // leader, follower, candidate; unreachable, or absent while it is being set up
-	Voter   bool         `json:"voter"`
+	Role    string       `json:"role"`  // leader, follower, candidate; unreachable, or absent while it is being set up
+	Voter   bool         `json:"voter"` // as the group's leader says; false while there is none
 	Term    uint64       `json:"term"`
 	First   uint64       `json:"first"`
 	Last    uint64       `json:"last"`
@@ -48,6 +49,7 @@ type NodeReport struct {
 	Replicas  int          `json:"replicas"`
 	Leads     int          `json:"leads"`
 	FreeBytes int64        `json:"free_bytes"`
+	DiskFull  bool         `json:"disk_full"` // free space is below the reserve: appends are refused
 	LogBytes  int64        `json:"log_bytes"`
 	Error     string       `json:"error,omitempty"`
 }
@@ -102,31 +104,56 @@ func merge(m *shard.Map, from shard.NodeID, wanted int, answers map[shard.NodeID
 		if !n.Reachable {
 			out.worsen(Degraded, "node %s does not answer", n.Node)
 		}
+		if n.DiskFull {
+			out.worsen(Degraded, "node %s has less free space than its reserve: groups that it leads take no appends (disk_full)", n.Node)
+		}
 		out.Nodes = append(out.Nodes, n)
 	}
-	// Two voters are worse than one, so that the placement goes from odd to odd.
-	voters := min(wanted, len(m.Nodes))
-	if voters%2 == 0 {
-		voters--
-	}
 	for i := range out.Groups {
-		out.judge(&out.Groups[i], voters)
+		out.judge(&out.Groups[i], wanted)
 	}
 	return out
 }
 
+// aim is how many copies the placement gives a group, and how many of them vote.
+// Two voters are worse than one, so that it goes from odd to odd; the copy that
+// does not vote for that reason is no fault.
+func aim(g shard.GroupID, wanted, nodes int) (copies, voters int) {
+	if g == shard.Meta {
+		wanted = placement.DefaultRules().MetaVoters
+	}
+	copies = min(wanted, nodes)
+	voters = copies
+	if voters%2 == 0 {
+		voters--
+	}
+	if g == shard.Meta && copies > 2 {
+		copies = voters
+	}
+	return copies, voters
+}
+
 func (r *ClusterReport) judge(g *GroupReport, wanted int) {
+	copies, voters := aim(g.Group, wanted, len(r.Nodes))
 	reached := 0
+	var waiting []ReplicaReport
 	for _, p := range g.Replicas {
-		if p.Voter && p.Role != unreachable && p.Role != absent {
+		switch {
+		case !p.Voter:
+			waiting = append(waiting, p)
+		case p.Role != unreachable && p.Role != absent:
 			reached++
 		}
 	}
 	switch {
 	case g.Leader == "":
 		r.worsen(Down, "group %d has no leader", g.Group)
-	case reached < wanted:
-		r.worsen(Degraded, "group %d has %d of %d voting replicas", g.Group, reached, wanted)
+	case reached < voters:
+		r.worsen(Degraded, "group %d has %d of %d voting replicas", g.Group, reached, voters)
+	case len(waiting) > copies-voters:
+		for _, p := range waiting {
+			r.worsen(Degraded, "the replica of group %d on node %s has no vote yet", g.Group, p.Node)
+		}
 	}
 }
 
@@ -151,7 +178,7 @@ func nodeReport(n *shard.Node, a answer) NodeReport {
 	}
 	s := a.status
 	out.Reachable = s.Node == n.ID
-	out.Version, out.UptimeMS, out.FreeBytes, out.LogBytes = s.Version, s.UptimeMS, s.FreeBytes, s.LogBytes
+	out.Version, out.UptimeMS, out.FreeBytes, out.DiskFull, out.LogBytes = s.Version, s.UptimeMS, s.FreeBytes, s.DiskFull, s.LogBytes
 	out.Replicas = len(s.Groups)
 	return out
 }

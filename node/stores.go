@@ -19,7 +19,7 @@ func (n *Node) openStores() error {
 		return err
 	}
 	var err error
-	if n.logs, err = openLog(n.cfg, n.dir, n.storeOptions()); err != nil {
+	if n.logs, err = openLog(n.cfg, n.dir.Join, n.storeOptions()); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	n.run("log", func(context.Context) error { return n.logs.Close() })
@@ -49,13 +49,13 @@ func (n *Node) storeOptions() store.LogOptions {
 	return store.LogOptions{Logger: n.log, OnFatal: n.fatal}
 }
 
-// openLog opens the log of all groups. With bolt the groups have files of
+// openLog opens the log of all groups; path gives where a directory is. With bolt the groups have files of
 // their own, and the segment log holds nothing.
-func openLog(c Config, dir *store.Dir, o store.LogOptions) (store.Log, error) {
+func openLog(c Config, path func(name string) string, o store.LogOptions) (store.Log, error) {
 	if c.Storage.Log == "pebble" {
-		return pebblelog.Open(dir.Join(pebbleDir), pebblelog.Options{LogOptions: o})
+		return pebblelog.Open(path(pebbleDir), pebblelog.Options{LogOptions: o})
 	}
-	return seglog.Open(dir.Join(segmentDir), seglog.Options{LogOptions: o})
+	return seglog.Open(path(segmentDir), seglog.Options{LogOptions: o})
 }
 
 // background runs fn until the node stops, and waits for it then.

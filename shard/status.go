@@ -30,6 +30,7 @@ type NodeStatus struct {
 	UptimeMS  int64  `json:"uptime_ms,omitempty"`
 	Ready     bool   `json:"ready,omitempty"`
 	FreeBytes int64  `json:"free_bytes,omitempty"` // of the data directory's file system
+	DiskFull  bool   `json:"disk_full,omitempty"`  // that is below the reserve: appends are refused
 	LogBytes  int64  `json:"log_bytes,omitempty"`  // of the Raft logs of all groups
 }
 

@@ -38,7 +38,7 @@ type caller struct {
 
 // callerFlags declares how a command finds a node and proves who it is.
 func (a *app) callerFlags(fs *pflag.FlagSet) {
-	fs.String("addr", "", "client address of a node (default: CHATNODE_ADDR, else that of --data-dir, else http://127.0.0.1:7400)")
+	fs.String("addr", "", "client address of a node (default: that of --data-dir, else CHATNODE_ADDR, else http://127.0.0.1:7400)")
 	fs.String("token", "", "bearer token (better: CHATNODE_TOKEN, which others cannot see)")
 	fs.String("auth-secret-file", "", "file with the secret of the tokens, to make one for this call (or CHATNODE_AUTH_SECRET)")
 	fs.String("data-dir", "", "data directory of a node that runs on this machine: gives its address, and the secret of a dev node")
@@ -58,7 +58,7 @@ func (a *app) caller(cmd *cobra.Command) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &caller{base: base, token: first(text("token"), a.env("CHATNODE_TOKEN")), http: &http.Client{Timeout: callTimeout}}
+	c := &caller{base: base, token: a.givenToken(text("token"), text("auth-secret-file")), http: &http.Client{Timeout: callTimeout}}
 	if c.token == "" {
 		scheme, err := a.scheme(text("auth-secret-file"), text("data-dir"))
 		if err != nil {
@@ -72,18 +72,27 @@ func (a *app) caller(cmd *cobra.Command) (*caller, error) {
 	return c, nil
 }
 
-// baseURL finds the node's address.
+// givenToken is the token that the caller has, "" when one is to be made: a secret
+// named by a flag goes before a token of the environment.
+func (a *app) givenToken(token, secretFile string) string {
+	if token != "" || secretFile != "" {
+		return token
+	}
+	return a.env("CHATNODE_TOKEN")
+}
+
+// baseURL finds the node's address; a flag goes before the environment.
 func (a *app) baseURL(addr, dataDir string) (string, error) {
-	addr = first(addr, a.env("CHATNODE_ADDR"))
-	if addr == "" && dataDir != "" {
+	switch {
+	case addr != "":
+	case dataDir != "":
 		running, err := readRunFile(dataDir)
 		if err != nil {
 			return "", err
 		}
 		addr = running.URL
-	}
-	if addr == "" {
-		addr = "127.0.0.1:7400"
+	default:
+		addr = first(a.env("CHATNODE_ADDR"), "127.0.0.1:7400")
 	}
 	if !strings.Contains(addr, "://") {
 		addr = "http://" + addr

@@ -16,8 +16,12 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Verify the data directory of a stopped node",
 		Long: `check reads every log record, every stored row and every Merkle root of a data directory whose node
 does not run, and prints a hash of each group's content: replicas that have applied the same
-entries have the same hash. It changes nothing. It ends with 1 when something is damaged.
-Logs kept by bolt are not read, and it says so: of such a directory only the state is verified.`,
+entries have the same hash. It compares logs, state and promises as a start does, and says what a
+start would refuse. It ends with 1 when something is damaged.
+It changes no content, but opens the files as a node does, which writes to their headers: the
+directory must be writable, and of a copy that is kept as evidence check another copy.
+Logs kept by bolt are not read, and it says so: of such a directory the state is verified, and that
+no log is missing.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := node.Check(cmd.Context(), args[0], storage)
@@ -62,6 +66,9 @@ func (a *app) writeCheck(r node.CheckReport) error {
 	}
 	if r.LogsUnread {
 		fmt.Fprintln(a.stdout, "\nThe logs are kept by bolt and were not read: this is about the state alone.")
+	}
+	if r.Fault != "" {
+		fmt.Fprintln(a.stdout, "\n"+r.Fault)
 	}
 	if !r.Sound {
 		fmt.Fprintln(a.stdout, "\nThis directory is damaged: give the node a new id and an empty directory, and let it join again.")

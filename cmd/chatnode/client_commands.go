@@ -57,7 +57,7 @@ func (a *app) person(cmd *cobra.Command) (*client.Client, error) {
 
 // tokens gives the token that was handed in, or makes one from the secret.
 func (a *app) tokens(text func(string) string) (client.TokenSource, error) {
-	if token := first(text("token"), a.env("CHATNODE_TOKEN")); token != "" {
+	if token := a.givenToken(text("token"), text("auth-secret-file")); token != "" {
 		return client.StaticToken(token), nil
 	}
 	scheme, err := a.scheme(text("auth-secret-file"), text("data-dir"))

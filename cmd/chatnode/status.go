@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/node"
 )
 
@@ -19,17 +18,15 @@ var healthExit = map[node.Health]int{node.Healthy: 0, node.Degraded: 1, node.Dow
 
 func (a *app) statusCommand() *cobra.Command {
 	cmd, asJSON := a.reportCommand("status", "Say how the cluster is", `status asks one node, which asks all others. It ends with 0 when everything has a leader and all
-its replicas, with 1 when something is served with fewer replicas than wanted, and with 2
-when a group has no leader or the node does not answer.`)
+its replicas, with 1 when there are fewer replicas than wanted or a disk is full, and with 2
+when a group has no leader or there is no answer, also for a wrong address, secret or token.`)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := a.report(cmd)
 		if err != nil {
-			// A wrong token is a mistake of the caller, not the cluster's state.
-			if code := chat.CodeOf(err); code == chat.Unavailable || code == chat.Timeout {
-				fmt.Fprintln(a.stderr, "chatnode:", err)
-				return exitError(healthExit[node.Down])
-			}
-			return err
+			// Whatever the reason: nobody has said how the cluster is, and 1 would say
+			// that it serves.
+			fmt.Fprintln(a.stderr, "chatnode:", err)
+			return exitError(healthExit[node.Down])
 		}
 		if *asJSON {
 			err = writeJSON(a.stdout, r)
@@ -154,7 +151,7 @@ func writeGroups(w io.Writer, r node.ClusterReport) error {
 		}
 		replicas := make([]string, len(g.Replicas))
 		for i, p := range g.Replicas {
-			replicas[i] = replicaText(p)
+			replicas[i] = replicaText(p, g.Leader != "")
 		}
 		rows = append(rows, []string{
 			name, fmt.Sprint(g.Slots), dash(string(g.Leader)), fmt.Sprint(g.Term), fmt.Sprint(g.Last),
@@ -164,10 +161,13 @@ func writeGroups(w io.Writer, r node.ClusterReport) error {
 	return table(w, rows...)
 }
 
-func replicaText(p node.ReplicaReport) string {
+// replicaText is one replica in short. Who votes is the word of the group's leader.
+func replicaText(p node.ReplicaReport, led bool) string {
 	switch {
 	case p.Role == "unreachable":
 		return string(p.Node) + " (unreachable)"
+	case !led:
+		return fmt.Sprintf("%s (%d, %d, vote unknown)", p.Node, p.Applied, p.Lag)
 	case !p.Voter:
 		return fmt.Sprintf("%s (%d, %d, catching up)", p.Node, p.Applied, p.Lag)
 	}

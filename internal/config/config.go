@@ -74,7 +74,7 @@ func Load(flags *pflag.FlagSet, src Source, into any) (Loaded, error) {
 			v.Set(key, value)
 		}
 	}
-	if err := v.UnmarshalExact(into); err != nil {
+	if err := v.UnmarshalExact(into, viper.DecodeHook(strict)); err != nil {
 		return out, explain(err, file)
 	}
 	for _, key := range keys {

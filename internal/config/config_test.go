@@ -22,6 +22,8 @@ type settings struct {
 		Every time.Duration `mapstructure:"every"`
 	} `mapstructure:"log"`
 	Peers  []string `mapstructure:"peers"`
+	Count  int      `mapstructure:"count"`
+	Open   bool     `mapstructure:"open"`
 	Secret string   `mapstructure:"secret"`
 }
 
@@ -107,6 +109,68 @@ func TestRefusals(t *testing.T) {
 			_, err := Load(flagsFor(t), tt.src, &got)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Load = %v, want an error that names %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestTypes: what a file or the environment gives is taken as it was meant, or
+// refused with the key.
+func TestTypes(t *testing.T) {
+	tests := []struct {
+		name string
+		file string // text of a file
+		ext  string // .yaml when empty
+		env  string
+		want string // parts of the error, by blanks; "" for none
+	}{
+		{name: "right", file: "listen: x\nlog: {every: 2s}\ncount: 2\nopen: true\npeers: [a]\n"},
+		{name: "right in JSON", file: `{"log": {"every": "2s"}, "count": 2, "open": false}`, ext: ".json"},
+		{name: "right in TOML", file: "count = 2\nopen = true\n[log]\nevery = \"2s\"\n", ext: ".toml"},
+		{name: "a whole float", file: "count: 2.0\n"},
+		{name: "quoted digits", file: "listen: \"007\"\n"},
+		{name: "nothing after the colon", file: "listen:\ncount:\n"},
+		{name: "a duration without unit", file: "log: {every: 15}\n", want: "log.every 15s"},
+		{name: "a duration of 0", file: "log: {every: 0}\n", want: "log.every 15s"},
+		{name: "a fraction without unit", file: "log: {every: 1.5}\n", want: "log.every 15s"},
+		{name: "quoted, without unit", file: "log: {every: \"15\"}\n", want: "log.every 15s"},
+		{name: "without unit in JSON", file: `{"log": {"every": 15}}`, ext: ".json", want: "log.every 15s"},
+		{name: "a broken number", file: "count: 2.5\n", want: "count 2.5 whole"},
+		{name: "a broken number in JSON", file: `{"count": 3.9}`, ext: ".json", want: "count 3.9 whole"},
+		{name: "a number that only just does not fit", file: "count: 9223372036854775808\n", want: "count"},
+		{name: "a number out of all bounds", file: "count: 1e300\n", want: "count whole"},
+		{name: "truth for a number", file: "count: true\n", want: "count whole"},
+		{name: "a number for text", file: "listen: 007\n", want: "listen quotes"},
+		{name: "a number among texts", file: "peers: [a, 1]\n", want: "peers[1] quotes"},
+		{name: "truth for text", file: "listen: yes\n", want: ""}, // YAML 1.2: text
+		{name: "true for text", file: "listen: true\n", want: "listen quotes"},
+		{name: "a number for truth", file: "open: 1\n", want: "open true"},
+		{name: "environment", env: "T_COUNT=3"},
+		{name: "a broken number in the environment", env: "T_COUNT=2.5", want: "count 2.5"},
+		{name: "a duration without unit in the environment", env: "T_LOG_EVERY=15", want: "log.every 15s"},
+		{name: "empty text in the environment", env: "T_LISTEN="},
+		{name: "an empty number in the environment", env: "T_COUNT=", want: "count empty"},
+		{name: "an empty duration in the environment", env: "T_LOG_EVERY=", want: "log.every empty"},
+		{name: "an empty truth in the environment", env: "T_OPEN=", want: "open empty"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			src := Source{EnvPrefix: "T", Environ: []string{tt.env}, Defaults: map[string]any{"count": 1, "open": false}}
+			if tt.ext == "" {
+				tt.ext = ".yaml"
+			}
+			if tt.file != "" {
+				src.File = write(t, "c"+tt.ext, tt.file)
+			}
+			var got settings
+			_, err := Load(flagsFor(t), src, &got)
+			if (err == nil) != (tt.want == "") {
+				t.Fatalf("Load = %v with %+v, want an error that names %q", err, got, tt.want)
+			}
+			for _, part := range strings.Fields(tt.want) {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("Load = %v, want an error that names %q", err, part)
+				}
 			}
 		})
 	}

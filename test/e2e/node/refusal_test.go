@@ -89,9 +89,9 @@ func TestRefusals(t *testing.T) {
 		{"join without peer", line("join", fresh("a16")), 2, "peer"},
 		{"check of a running node", line("check", n.Dir), 1, "another process uses this data directory"},
 		{"check of nothing", line("check", filepath.Join(dir, "nothing")), 1, "no such file"},
-		{"status with a wrong secret", line("status", "--addr", n.URL(), "--auth-secret-file", file("wrong", strings.Repeat("z", 32))), 1, "unauthenticated"},
-		{"status without a secret", line("status", "--addr", n.URL()), 1, "who are you"},
-		{"status with a user's token", line("status", "--addr", n.URL(), "--token", c.Token(t, "ann")), 1, "admin scope"},
+		{"status with a wrong secret", line("status", "--addr", n.URL(), "--auth-secret-file", file("wrong", strings.Repeat("z", 32))), 2, "unauthenticated"},
+		{"status without a secret", line("status", "--addr", n.URL()), 2, "who are you"},
+		{"status with a user's token", line("status", "--addr", n.URL(), "--token", c.Token(t, "ann")), 2, "admin scope"},
 		{"token for a malformed user", line("token", "no spaces please", secret), 1, "user id"},
 	}
 	for _, tt := range tests {
