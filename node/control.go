@@ -54,8 +54,10 @@ func (c *control) Status(context.Context) (shard.NodeStatus, error) {
 	}
 	for _, g := range n.host.Groups() {
 		if st, ok := n.host.Status(g); ok {
+			// Raft shows a configuration before it is committed. One that is lost again
+			// must not have moved the map: who is not in the map wipes its replica.
 			one := shard.GroupStatus{
-				Group: g, Leader: st.Leader, Leads: st.Ready, Term: st.Term, State: st.State,
+				Group: g, Leader: st.Leader, Leads: st.Ready && st.Settled, Term: st.Term, State: st.State,
 				First: st.First, Last: st.Last, Commit: st.Commit, Applied: st.Applied, Bytes: n.groupBytes(g),
 			}
 			for _, p := range st.Peers {

@@ -29,11 +29,12 @@ type logStore struct {
 	voter     func(term uint64)
 	truncated func(from uint64)
 
-	voters  atomic.Int64 // of the newest configuration; unknownVoters until asked
-	pending atomic.Int64 // since when something waits for the disk, as mono.Now; 0 when nothing does
-	setting atomic.Int64 // the same for stable values
-	setTook atomic.Int64 // how long stable values take, smoothed, in nanoseconds
-	voting  []byte       // the term of the vote that Raft is about to store; its main loop's own
+	voters  atomic.Int64  // of the newest configuration; unknownVoters until asked
+	changed atomic.Uint64 // index of the newest configuration that was appended since the start
+	pending atomic.Int64  // since when something waits for the disk, as mono.Now; 0 when nothing does
+	setting atomic.Int64  // the same for stable values
+	setTook atomic.Int64  // how long stable values take, smoothed, in nanoseconds
+	voting  []byte        // the term of the vote that Raft is about to store; its main loop's own
 
 	write   sync.Mutex // one Append or DeleteRange at a time; guards scratch
 	scratch []store.LogEntry
@@ -153,6 +154,7 @@ func (s *logStore) mustWait(logs []*raft.Log) bool {
 	for _, l := range logs {
 		if l.Type == raft.LogConfiguration {
 			changes = true
+			s.changed.Store(l.Index)
 			c := raft.DecodeConfiguration(l.Data)
 			s.voters.Store(countVoters(c))
 			if hasVoter(c, s.self) {
@@ -209,6 +211,7 @@ func (s *logStore) DeleteRange(low, high uint64) error {
 	}
 	if high == last {
 		s.voters.Store(unknownVoters) // a configuration may be among what goes
+		s.changed.Store(min(s.changed.Load(), low-1))
 		s.truncated(low)
 	}
 	s.size.shrunk(s.log, low, high, first, last)

@@ -34,6 +34,7 @@ type GroupStatus struct {
 	Queued     int    // commands that wait for the proposer
 	QueueBytes int
 	Ready      bool // leads and takes proposals and reads
+	Settled    bool // Peers is the committed configuration, as far as a ready leader knows
 	Peers      []PeerStatus
 }
 
@@ -80,6 +81,10 @@ func (h *Host) Status(g shard.GroupID) (s GroupStatus, ok bool) {
 		}
 		s.Peers = append(s.Peers, p)
 	}
+	// In this order, or one that was appended meanwhile would pass for committed. All
+	// that earlier leaders appended is committed when a leader is ready.
+	changed := gr.logs.changed.Load()
+	s.Settled = changed <= r.CommitIndex()
 	return s, true
 }
 
