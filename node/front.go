@@ -224,7 +224,8 @@ func (n *Node) awaitQuorum(ctx context.Context) {
 	}
 }
 
-// serves reports whether every group has a leader that this node knows.
+// serves reports whether every group has a leader that this node knows, and its
+// replicas here begin to hear of theirs.
 func (n *Node) serves() bool {
 	m := n.router.Map()
 	if m == nil {
@@ -235,7 +236,7 @@ func (n *Node) serves() bool {
 			return false
 		}
 	}
-	return true
+	return n.reaches()
 }
 
 // reaches reports whether some conversation group has a leader that its replica
