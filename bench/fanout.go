@@ -160,8 +160,8 @@ func (w Fanout) report(ctx context.Context, r *Run, a *audience, n int, sent int
 	return r.Sink.Add(res)
 }
 
-// send follows the schedule, which starts at begin and offset, and gives the messages of the window and what it
-// cost.
+// send follows the schedule, which starts at begin and offset, and gives the
+// messages of the window and what it cost.
 func (w Fanout) send(ctx context.Context, r *Run, c *client.Client, conv chat.ConvID, begin time.Time, offset time.Duration) (sent int64, used target.Usage) {
 	filler := texts(rand.New(rand.NewPCG(r.Seed, 6)), w.Bytes)[0]
 	var before target.Usage

@@ -39,8 +39,7 @@ func openBoltFiles(tb testing.TB, dir string) *boltFiles {
 }
 
 func (f *boltFiles) path(g shard.GroupID) string {
-	h := Host{cfg: Config{BoltDir: f.dir}}
-	return h.boltPath(g)
+	return BoltFile(f.dir, g)
 }
 
 func (f *boltFiles) Group(g shard.GroupID) (store.GroupLog, error) {
