@@ -87,6 +87,7 @@ func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
 	g.machine = newMachine(id, state, h.deps.Machine(id), h.fatal.fail)
 	g.machine.awaited = func() bool { return g.awaiting.Load() > 0 }
 	g.machine.logged = log.LastIndex
+	g.logs.applied = state.Applied
 	g.snaps = &snapshotStore{state: state, installing: g.installing}
 	if err := g.reconcile(); err != nil {
 		return nil, err
