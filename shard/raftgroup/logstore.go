@@ -31,6 +31,7 @@ type logStore struct {
 	// applied is the index and term of the last entry that the state contains.
 	applied func() (index, term uint64)
 
+	term    atomic.Uint64 // Raft's, as far as it is durable; what is read may not be yet
 	voters  atomic.Int64  // of the newest configuration; unknownVoters until asked
 	changed atomic.Uint64 // index of the newest configuration that was appended since the start
 	pending atomic.Int64  // since when something waits for the disk, as mono.Now; 0 when nothing does
