@@ -48,6 +48,7 @@ type group struct {
 	mark     uint64      // of the log; set before Raft runs
 
 	changing chan struct{} // the turn of a membership change
+	cutting  chan struct{} // the turn of a cut, or of a snapshot on its way through Raft
 	look     chan struct{} // asks the tenure to look
 
 	life    sync.Mutex // one start, stop or rebuild at a time; guards what follows
@@ -57,7 +58,10 @@ type group struct {
 
 // openGroup opens the replica's log and state and starts its Raft.
 func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
-	g := &group{host: h, id: id, log: h.log.With("group", uint32(id)), changing: make(chan struct{}, 1), look: make(chan struct{}, 1)}
+	g := &group{
+		host: h, id: id, log: h.log.With("group", uint32(id)),
+		changing: make(chan struct{}, 1), cutting: make(chan struct{}, 1), look: make(chan struct{}, 1),
+	}
 	log, closeLog, err := h.openLog(id)
 	if err != nil {
 		return nil, err
@@ -83,6 +87,7 @@ func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
 	g.machine = newMachine(id, state, h.deps.Machine(id), h.fatal.fail)
 	g.machine.awaited = func() bool { return g.awaiting.Load() > 0 }
 	g.machine.logged = log.LastIndex
+	g.logs.applied = state.Applied
 	g.snaps = &snapshotStore{state: state, installing: g.installing}
 	if err := g.reconcile(); err != nil {
 		return nil, err

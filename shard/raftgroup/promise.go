@@ -69,6 +69,7 @@ func (g *group) checkPromise(p store.Promise, last uint64) error {
 	if err := p.Check(term, last); err != nil {
 		return err
 	}
+	g.logs.term.Store(term)
 	return g.host.deps.Promises.SetPromise(g.id, store.Promise{Mark: g.mark})
 }
 
@@ -101,18 +102,16 @@ func (g *group) promiseIn(c raft.Configuration) error {
 	return nil
 }
 
-// promiseLog records how far the durable log has come.
+// promiseLog records how far the durable log has come. Raft may be at writing another
+// term: what is promised before it is durable would not be there after a crash.
 func (g *group) promiseLog() {
 	if g.host.deps.Promises == nil || !g.promised.Load() {
 		return
 	}
-	term, err := stableNumber(g.logs.log, termKey)
-	if err == nil {
-		applied, _ := g.machine.state.Applied()
-		err = g.host.deps.Promises.SetPromise(g.id, store.Promise{
-			Voter: true, Term: term, Index: min(applied, g.logs.log.DurableIndex()), Mark: g.mark,
-		})
-	}
+	applied, _ := g.machine.state.Applied()
+	err := g.host.deps.Promises.SetPromise(g.id, store.Promise{
+		Voter: true, Term: g.logs.term.Load(), Index: min(applied, g.logs.log.DurableIndex()), Mark: g.mark,
+	})
 	if err != nil {
 		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
 	}
