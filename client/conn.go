@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -84,8 +85,22 @@ func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
 	if err != nil {
 		return nil, chat.E("dial", chat.Unauthenticated, "the token source failed", err)
 	}
+	// The dialer looks at the deadline of ctx, but not at its end: a node that takes
+	// the connection and says nothing would hold up Close.
+	release := func() bool { return true }
+	defer func() { release() }()
+	open := c.cfg.NetDial
+	if open == nil {
+		open = new(net.Dialer).DialContext
+	}
 	d := websocket.Dialer{
-		NetDialContext:  c.cfg.NetDial,
+		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			raw, err := open(ctx, network, address)
+			if err == nil {
+				release = context.AfterFunc(ctx, func() { _ = raw.Close() })
+			}
+			return raw, err
+		},
 		TLSClientConfig: c.cfg.TLS,
 		Subprotocols:    []string{wire.Subprotocol},
 		ReadBufferSize:  c.cfg.BufferBytes,
