@@ -41,6 +41,8 @@ func (m *Message) check() error {
 		return chat.E(op, chat.Invalid, "conv is no conversation id", nil)
 	case m.To != "" && (m.Conv != "" || !chat.ValidUserID(string(m.To))):
 		return chat.E(op, chat.Invalid, "give either conv or to, a user id", nil)
+	case len(m.ContentType) > chat.ContentTypeMax:
+		return chat.E(op, chat.TooLarge, "the content type is over its limit of bytes", nil)
 	case m.Text == "":
 		return chat.E(op, chat.Invalid, "the text is empty", nil)
 	case len(m.Text) > chat.TextBytesMax:

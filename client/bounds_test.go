@@ -1,0 +1,88 @@
+package client_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/client"
+	"github.com/chatnode/chatnode/wire"
+)
+
+// What no node takes is refused before it is written: an object that is larger than a
+// frame may be would break the connection, the next one too, and with it all that others
+// of the program wait for.
+func TestNothingIsWrittenThatNoNodeTakes(t *testing.T) {
+	cl, urls := newCluster(t, 1)
+	written := 0
+	cl.setScript(func(_ *peer, req *wire.Request) bool {
+		if req.Type != wire.Hello && req.Type != wire.Ping {
+			written++
+		}
+		return false
+	})
+	c := dial(t, urls, config())
+	huge := strings.Repeat("x", wire.FrameBytesMax)
+	var crowd []chat.Change
+	for i := range chat.ChannelMembersMax {
+		crowd = append(crowd, chat.Change{User: chat.UserID(fmt.Sprintf("a-user-with-a-long-name-%d", i)), Role: chat.Writer})
+	}
+	tests := []struct {
+		name string
+		do   func() error
+		want chat.Code
+	}{
+		{"content type", func() error {
+			_, err := c.Send(within(t), client.Message{Conv: "c", Text: "x", ContentType: huge})
+			return err
+		}, chat.TooLarge},
+		{"members of a new channel", func() error {
+			_, err := c.Create(within(t), client.Conversation{Conv: "c", Kind: chat.Channel, Members: crowd})
+			return err
+		}, chat.TooLarge},
+		{"one member too many", func() error {
+			_, err := c.ChangeMembers(within(t), "c", crowd[:chat.MembersPerCommand+1]...)
+			return err
+		}, chat.TooLarge},
+		{"title", func() error {
+			_, err := c.Create(within(t), client.Conversation{Conv: "c", Title: huge})
+			return err
+		}, chat.TooLarge},
+		{"a title that is not UTF-8", func() error {
+			_, err := c.Create(within(t), client.Conversation{Conv: "c", Title: "\xff"})
+			return err
+		}, chat.InvalidUTF8},
+		{"conversation", func() error { _, err := c.Info(within(t), chat.ConvID(huge)); return err }, chat.Invalid},
+		{"user", func() error {
+			_, err := c.ChangeMembers(within(t), "c", chat.Change{User: chat.UserID(huge), Role: chat.Writer})
+			return err
+		}, chat.Invalid},
+		{"role", func() error {
+			_, err := c.ChangeMembers(within(t), "c", chat.Change{User: "bob", Role: 77})
+			return err
+		}, chat.Invalid},
+		{"limit", func() error {
+			_, err := c.History(within(t), client.Query{Conv: "c", Limit: chat.PageEntriesMax + 1})
+			return err
+		}, chat.Invalid},
+		{"page without being asked to wait", func() error {
+			return c.HistoryAsync(client.Query{Conv: chat.ConvID(huge)}, func(client.Page, error) { t.Error("answered twice") })
+		}, chat.Invalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.do(); chat.CodeOf(err) != tt.want {
+				t.Errorf("got %.80v, want %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := c.Ping(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if n := c.Stats().Connects; written != 0 || n != 1 {
+		t.Errorf("%d objects were written over %d connections, want none over one", written, n)
+	}
+}
