@@ -227,14 +227,10 @@ func (c *Client) attach(cn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Connects++
-	for o := c.box.head; o != nil; {
-		next := o.next
-		if o.abandoned {
-			c.box.remove(o)
-		} else if o.wired {
+	for o := c.box.head; o != nil; o = o.next {
+		if o.wired {
 			c.stats.Resent++
 		}
-		o = next
 	}
 	c.conn = cn
 	c.box.rewind()

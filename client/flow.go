@@ -167,7 +167,8 @@ func (c *Client) onError(r *wire.Reply) {
 		return
 	}
 	l := o.lane
-	if again(err.Code) && !o.abandoned {
+	o.maybe = o.maybe || ambiguous(err.Code)
+	if again(err.Code) && (!o.abandoned || o.maybe) {
 		c.stats.Refused++
 		pause := err.RetryAfter
 		if err.Code != chat.PredecessorAbsent || l.attempts > 0 {
@@ -193,6 +194,17 @@ func (c *Client) onError(r *wire.Reply) {
 // full disk is for people to hear of at once.
 func again(code chat.Code) bool {
 	return code != chat.DiskFull && wire.FaultOf(code).Retry
+}
+
+// ambiguous reports whether a send that was refused with this code may be appended
+// all the same, now or later.
+func ambiguous(code chat.Code) bool {
+	switch code {
+	case chat.Unavailable, chat.Timeout, chat.Internal, chat.ShuttingDn, chat.Canceled:
+		return true
+	default:
+		return false
+	}
 }
 
 // armExpiry sets the timer for the oldest send.

@@ -169,7 +169,7 @@ func (c *Client) wakeWaiters(n int) {
 }
 
 // abandon takes away the callback of a send; false when it was answered. What
-// was never written is dropped; what is on the wire stays until its answer, so
+// cannot be appended any more is dropped; anything else stays until its answer, so
 // that the messages behind it keep their order.
 func (c *Client) abandon(ref uint64) bool {
 	c.mu.Lock()
@@ -179,7 +179,7 @@ func (c *Client) abandon(ref uint64) bool {
 		return false
 	}
 	o.done, o.abandoned = nil, true
-	if !o.wired {
+	if !o.wired && !o.maybe {
 		c.dropOp(o)
 		c.fill()
 	}

@@ -16,6 +16,7 @@ type op struct {
 	ref                uint64
 	wired              bool // written to the present connection, not yet answered there
 	abandoned          bool // the caller gave up waiting
+	maybe              bool // an earlier attempt may be appended yet
 	deadline           time.Time
 	msg                Message
 	done               func(chat.Ack, error) // may be nil
@@ -259,6 +260,7 @@ func (l *lane) stop() {
 // rewind forgets the connection: nothing is on the wire, everything is unsent.
 func (b *outbox) rewind() {
 	for o := b.head; o != nil; o = o.next {
+		o.maybe = o.maybe || o.wired
 		o.wired = false
 	}
 	b.ready = b.ready[:0]

@@ -1,0 +1,8 @@
+package client
+
+// Waiting is the number of callers that wait for room in the outbox.
+func (c *Client) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiters)
+}
