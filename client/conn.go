@@ -135,7 +135,7 @@ func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
 		return err
 	})
 	c.mu.Lock()
-	c.hello = welcome
+	c.hello, c.box.self = welcome, welcome.User
 	c.mu.Unlock()
 	return cn, nil
 }

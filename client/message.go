@@ -26,11 +26,12 @@ type Message struct {
 	NoWait bool
 }
 
-func (m *Message) laneKey() string {
+// conversation is where m goes, when self sends it.
+func (m *Message) conversation(self chat.UserID) chat.ConvID {
 	if m.To != "" {
-		return ">" + string(m.To) // '>' is in no id
+		return chat.DirectID(self, m.To)
 	}
-	return string(m.Conv)
+	return m.Conv
 }
 
 // check refuses what no node would take, before it takes a place in the outbox.
