@@ -1,9 +1,11 @@
 package client_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/client"
@@ -84,5 +86,73 @@ func TestNothingIsWrittenThatNoNodeTakes(t *testing.T) {
 	defer cl.mu.Unlock()
 	if n := c.Stats().Connects; written != 0 || n != 1 {
 		t.Errorf("%d objects were written over %d connections, want none over one", written, n)
+	}
+}
+
+// While a node does not answer, requests that their callers give up leave nothing behind.
+func TestRequestsThatAreGivenUpAreForgotten(t *testing.T) {
+	cl, urls := newCluster(t, 1)
+	asked := make(chan struct{}, 1)
+	cl.setScript(func(_ *peer, req *wire.Request) bool {
+		if req.Type == wire.Info {
+			asked <- struct{}{}
+		}
+		return req.Type == wire.Info
+	})
+	cfg := config()
+	cfg.RequestsMax = 1
+	c := dial(t, urls, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { _, err := c.Info(ctx, "c"); first <- err }()
+	<-asked // nothing else is written from here on
+	given, stop := context.WithCancel(t.Context())
+	stop()
+	for range 10_000 {
+		if _, err := c.Info(given, "c"); chat.CodeOf(err) != chat.Canceled {
+			t.Fatalf("Info = %v, want canceled", err)
+		}
+	}
+	if n := c.Queued(); n > 1000 {
+		t.Errorf("%d requests wait to be written, of which nobody wants any", n)
+	}
+	cancel()
+	wait(t, "Info", first, chat.Canceled)
+}
+
+// A client whose requests all wait asks the node for a sign of life nevertheless,
+// before it takes it for dead.
+func TestWaitingRequestsHoldUpNoPing(t *testing.T) {
+	cl, urls := newCluster(t, 1)
+	var asked, pinged int // under the cluster's lock
+	alive := make(chan struct{})
+	cl.setScript(func(_ *peer, req *wire.Request) bool {
+		switch req.Type {
+		case wire.Info:
+			asked++
+			return true
+		case wire.Ping:
+			if pinged++; pinged == 1 {
+				close(alive)
+			}
+		default:
+		}
+		return false
+	})
+	cfg := config()
+	cfg.RequestsMax, cfg.PingInterval, cfg.PongTimeout = 4, 20*time.Millisecond, patience
+	c := dial(t, urls, cfg)
+	for range 2 * cfg.RequestsMax {
+		go func() { _, _ = c.Info(t.Context(), "c") }()
+	}
+	select {
+	case <-alive:
+	case <-time.After(patience):
+		t.Error("the node was not asked for a sign of life")
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if asked > cfg.RequestsMax {
+		t.Errorf("%d requests were on the wire, want at most %d", asked, cfg.RequestsMax)
 	}
 }

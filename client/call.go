@@ -58,6 +58,7 @@ func (c *Client) do(ctx context.Context, op string, req wire.Request) (wire.Repl
 		k.done = nil
 		if !k.wired {
 			delete(c.calls, k.req.Ref)
+			c.trimCalls()
 		}
 		c.mu.Unlock()
 		select {
@@ -84,6 +85,14 @@ func (c *Client) begin(op string, req wire.Request, done func(*wire.Reply, error
 	k := &call{op: op, req: req, done: done}
 	c.startCall(k)
 	return k, nil
+}
+
+// trimCalls takes what nobody waits for out of the line when it is most of it. The
+// line does not move while a node does not answer, or there is none.
+func (c *Client) trimCalls() {
+	if len(c.callWait) > 2*len(c.calls)+64 {
+		c.callWait = slices.DeleteFunc(c.callWait, func(k *call) bool { return c.calls[k.req.Ref] != k })
+	}
 }
 
 // checkRequest refuses what no node would take. A request that is larger than a frame

@@ -33,6 +33,7 @@ type conn struct {
 	corked  bool   // callbacks run: the writer is not woken for little
 	spare   []byte
 	ping    *time.Timer
+	asks    bool // for a sign of life, before anything else
 
 	// Of the reading goroutine.
 	frame  []byte
@@ -267,7 +268,8 @@ func (c *Client) checkAlive(cn *conn) {
 	}
 	next := c.cfg.PingInterval - idle
 	if idle >= c.cfg.PingInterval {
-		c.startCall(&call{req: wire.Request{Type: wire.Ping}, once: true})
+		cn.asks = true
+		c.fill()
 		next = c.cfg.PingInterval + c.cfg.PongTimeout - idle
 	}
 	cn.ping.Reset(max(next, time.Millisecond))

@@ -6,3 +6,10 @@ func (c *Client) Waiting() int {
 	defer c.mu.Unlock()
 	return len(c.waiters)
 }
+
+// Queued is the length of the line of requests that wait to be written.
+func (c *Client) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.callWait)
+}

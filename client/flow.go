@@ -33,6 +33,10 @@ func (c *Client) fillQuiet(cn *conn) {
 	if c.conn != cn {
 		return
 	}
+	if cn.asks && c.roomFor(cn, 0) { // not in the line: all that is written may wait for a quorum
+		cn.asks = false
+		cn.append(&wire.Request{Type: wire.Ping})
+	}
 	for len(c.callWait) > 0 && c.onWire < c.cfg.RequestsMax && c.roomFor(cn, 0) {
 		k := c.callWait[0]
 		c.callWait = c.callWait[1:]
