@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -154,5 +155,38 @@ func TestWaitingRequestsHoldUpNoPing(t *testing.T) {
 	defer cl.mu.Unlock()
 	if asked > cfg.RequestsMax {
 		t.Errorf("%d requests were on the wire, want at most %d", asked, cfg.RequestsMax)
+	}
+}
+
+// A subscription that nobody reads holds a bounded number of bytes, not of entries only.
+func TestSubscriptionQueueIsBoundedInBytes(t *testing.T) {
+	_, urls := newCluster(t, 1)
+	writer := dial(t, urls, config())
+	const n, size = 60, 10 << 10
+	for i := range n {
+		if _, err := writer.Send(within(t), client.Message{Conv: "c", Text: strings.Repeat("x", size-i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := config()
+	cfg.SubscriptionBytes = 5 * size
+	c := dial(t, urls, cfg)
+	s, err := c.Subscribe("c", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for { // until what is kept does not grow any more
+		next, head := s.Position()
+		if head == n && (next > n || s.Paused()) {
+			break
+		}
+		runtime.Gosched()
+	}
+	if next, _ := s.Position(); next > 6 {
+		t.Errorf("%d entries of %d bytes are kept, want 5", next-1, size)
+	}
+	expect(t, s, 1, n)
+	if err := s.Err(); err != nil {
+		t.Error(err)
 	}
 }

@@ -42,6 +42,7 @@ type Config struct {
 	ReadBytesMax      int64         // largest frame taken from a node
 	SubscriptionMax   int           // open subscriptions
 	SubscriptionQueue int           // entries kept for a subscription that is read by Next
+	SubscriptionBytes int           // their texts together; one entry is always kept
 	RequestsMax       int           // requests on the wire; a node takes 64, others wait their turn
 	DialTimeout       time.Duration // from the dial to the welcome
 	SendTimeout       time.Duration // an async send without an answer fails after this
@@ -63,6 +64,7 @@ func DefaultConfig() Config {
 		ReadBytesMax:      8 << 20,
 		SubscriptionMax:   1000,
 		SubscriptionQueue: 256,
+		SubscriptionBytes: 1 << 20,
 		RequestsMax:       64,
 		DialTimeout:       10 * time.Second,
 		SendTimeout:       60 * time.Second,
@@ -88,6 +90,7 @@ func (c Config) Validate() error {
 	positive("ReadBytesMax", c.ReadBytesMax)
 	positive("SubscriptionMax", int64(c.SubscriptionMax))
 	positive("SubscriptionQueue", int64(c.SubscriptionQueue))
+	positive("SubscriptionBytes", int64(c.SubscriptionBytes))
 	positive("RequestsMax", int64(c.RequestsMax))
 	positive("DialTimeout", int64(c.DialTimeout))
 	positive("SendTimeout", int64(c.SendTimeout))

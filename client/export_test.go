@@ -13,3 +13,10 @@ func (c *Client) Queued() int {
 	defer c.mu.Unlock()
 	return len(c.callWait)
 }
+
+// Paused reports whether the queue is full.
+func (s *Subscription) Paused() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.paused
+}
