@@ -190,3 +190,17 @@ func TestSubscriptionQueueIsBoundedInBytes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A ref has 16 bits for the place of a send: with more in flight, answers would be lost.
+func TestConfigBounds(t *testing.T) {
+	for _, edit := range []func(*client.Config){
+		func(c *client.Config) { c.InFlightMax = 1<<16 + 1 },
+		func(c *client.Config) { c.FrameBytesMax = wire.FrameBytesMax + 1 },
+		func(c *client.Config) { c.SubscriptionBytes = 0 },
+	} {
+		cfg := config()
+		if edit(&cfg); cfg.Validate() == nil {
+			t.Errorf("%+v is taken", cfg)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/wire"
 )
 
 // TokenSource gives the bearer token for the next connection. It is asked at
@@ -35,7 +36,7 @@ type Config struct {
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger  *slog.Logger // nil for silence
 
-	InFlightMax       int           // sends without an answer; SendAsync waits for room beyond
+	InFlightMax       int           // sends without an answer, at most 65,536; SendAsync waits for room beyond
 	InFlightBytesMax  int           // their texts together
 	PerConvMax        int           // sends of one conversation on the wire; at most chat.UnackedPerConvMax
 	FrameBytesMax     int           // a write gathers sends up to this many bytes
@@ -98,6 +99,12 @@ func (c Config) Validate() error {
 	positive("PongTimeout", int64(c.PongTimeout))
 	positive("BackoffMin", int64(c.BackoffMin))
 	positive("BufferBytes", int64(c.BufferBytes))
+	if c.InFlightMax > 1<<slotBits {
+		errs = append(errs, fmt.Errorf("InFlightMax: %d is above %d", c.InFlightMax, 1<<slotBits))
+	}
+	if c.FrameBytesMax > wire.FrameBytesMax {
+		errs = append(errs, fmt.Errorf("FrameBytesMax: %d is above %d, which a node takes", c.FrameBytesMax, wire.FrameBytesMax))
+	}
 	if c.PerConvMax < 1 || c.PerConvMax > chat.UnackedPerConvMax {
 		errs = append(errs, fmt.Errorf("PerConvMax: %d is not within 1 and %d", c.PerConvMax, chat.UnackedPerConvMax))
 	}

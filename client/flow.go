@@ -7,6 +7,9 @@ import (
 	"github.com/chatnode/chatnode/wire"
 )
 
+// callBytes is a sixth of the largest request that is no send, with 100 users and a title.
+const callBytes = 2 << 10
+
 // frameSlack is what an object of a send takes besides its text, at most.
 const frameSlack = 1024
 
@@ -37,7 +40,7 @@ func (c *Client) fillQuiet(cn *conn) {
 		cn.asks = false
 		cn.append(&wire.Request{Type: wire.Ping})
 	}
-	for len(c.callWait) > 0 && c.onWire < c.cfg.RequestsMax && c.roomFor(cn, 0) {
+	for len(c.callWait) > 0 && c.onWire < c.cfg.RequestsMax && c.roomFor(cn, callBytes) {
 		k := c.callWait[0]
 		c.callWait = c.callWait[1:]
 		if c.calls[k.req.Ref] != k {
