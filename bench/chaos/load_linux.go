@@ -194,7 +194,7 @@ func (l *load) read(ctx context.Context, cl *client.Client, op *check.Op, level 
 	page, err := cl.History(ctx, q)
 	op.Return, op.Code, op.Outcome = l.now(), string(chat.CodeOf(err)), outcome(err)
 	if err == nil {
-		op.Head = uint64(page.Head)
+		op.Head, op.More = uint64(page.Head), page.More
 		for i := range page.Entries {
 			op.Entries = append(op.Entries, seen(&page.Entries[i]))
 		}
