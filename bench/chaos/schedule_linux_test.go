@@ -2,6 +2,10 @@ package chaos
 
 import (
 	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +16,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/internal/check"
+	"github.com/chatnode/chatnode/internal/fault/proc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -132,6 +137,58 @@ func TestNoMajorityIsLost(t *testing.T) {
 			}
 			if clash(st.faults[0], st.faults[1]) {
 				t.Fatalf("seed %d: %v at once", seed, st.faults)
+			}
+		}
+	}
+}
+
+// TestIdleFaultIsNotInjected: a fault that finds every node taken does nothing, and
+// the result must not say that the run stood it.
+func TestIdleFaultIsNotInjected(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	c := &cluster{cfg: cfg, spare: &node{place: 4}}
+	m := newNemesis(cfg, c, check.NewRecorder(io.Discard), func() int64 { return 1 })
+	for place := range 3 {
+		c.nodes = append(c.nodes, &node{place: place + 1, c: c})
+	}
+	for _, n := range append(slices.Clone(c.nodes), c.spare) {
+		m.busy[n] = true
+	}
+	whole := []string{"split", "loss", "delay"} // of the network, whoever is taken
+	for _, f := range Faults() {
+		if slices.Contains(whole, f.Name) {
+			continue
+		}
+		m.inject(f, &env{nemesis: m, ctx: t.Context(), name: f.Name, rnd: rand.New(rand.NewPCG(1, 4))})
+		if m.done[f.Name] != 0 {
+			t.Errorf("%s counts as injected, and every node was taken", f.Name)
+		}
+	}
+	if bad := m.failures(); len(bad) > 0 {
+		t.Errorf("an idle fault is no failure: %v", bad)
+	}
+}
+
+// TestKillDoesNotHideACrash: a fault may come for a node between its end and the
+// next look at it.
+func TestKillDoesNotHideACrash(t *testing.T) {
+	for name, end := range map[string]func(*node){"kill": (*node).kill, "stop": func(n *node) { _ = n.stop() }} {
+		for _, excuse := range []string{"", "wiped"} {
+			n := &node{id: "n1", log: filepath.Join(t.TempDir(), "log"), excuse: excuse}
+			p, err := proc.Start(proc.Spec{Name: "n1", Path: "/bin/sh", Args: []string{"-c", "echo no quorum of sanity"}, Log: n.log})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.proc = p
+			<-p.Done()
+			end(n)
+			how, ended := n.endedAlone()
+			if ended != (excuse == "") || ended && !strings.Contains(how, "no quorum of sanity") {
+				t.Errorf("%s, excuse %q: endedAlone = %q, %v", name, excuse, how, ended)
+			}
+			if _, again := n.endedAlone(); again {
+				t.Errorf("%s: reported twice", name)
 			}
 		}
 	}
