@@ -46,6 +46,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// wholeNodes is how many nodes can bear that one of them loses its data.
+const wholeNodes = 3
+
 // Validate reports every fault of the configuration at once.
 func (c Config) Validate() error {
 	var errs []error
@@ -70,8 +73,12 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("rate: %v a second are %.0f operations, not within 1 and %d", c.Rate, ops, OpsMax))
 	}
 	for _, name := range c.Faults {
-		if _, ok := find(name); !ok {
+		f, ok := find(name)
+		switch {
+		case !ok:
 			errs = append(errs, fmt.Errorf("faults: %q is none of %v", name, Names()))
+		case f.needs.whole && c.Nodes < wholeNodes:
+			errs = append(errs, fmt.Errorf("faults: %s takes a node's data, which %d nodes cannot bear; give %d", name, c.Nodes, wholeNodes))
 		}
 	}
 	return errors.Join(errs...)
