@@ -66,7 +66,7 @@ type Resources struct {
 
 // Sample is one step of a series.
 type Sample struct {
-	At    float64 `json:"t"` // seconds since the start
+	At    float64 `json:"t"` // seconds from the start to the end of the step
 	Rate  float64 `json:"rate"`
 	P99MS float64 `json:"p99_ms"`
 }
