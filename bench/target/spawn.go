@@ -232,21 +232,22 @@ func spread(s Status, nodes int) int {
 
 // WaitReady waits until a node serves.
 func (t *Target) WaitReady(ctx context.Context, n *Node) error {
+	var last error
 	for {
 		if err := n.alive(); err != nil {
 			return err
 		}
-		if t.ready(ctx, n) {
+		err := t.admin(ctx, "GET", n.URL+"/readyz", nil, nil)
+		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil {
+			last = err // and not that the wait is over
+		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("%s is not ready: %w", n.ID, err)
+			return fmt.Errorf("%s is not ready: %w", n.ID, errors.Join(err, last))
 		}
 	}
-}
-
-func (t *Target) ready(ctx context.Context, n *Node) bool {
-	return t.admin(ctx, "GET", n.URL+"/readyz", nil, nil) == nil
 }
 
 func (t *Target) tails() string {

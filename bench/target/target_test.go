@@ -76,7 +76,7 @@ func TestMint(t *testing.T) {
 }
 
 func TestAttach(t *testing.T) {
-	tg, err := Attach([]string{"127.0.0.1:1", "https://x:2/"}, []byte("secret\n"), "", []int{1 << 30})
+	tg, err := Attach([]string{"127.0.0.1:1", "https://x:2/"}, []byte("secret\n"), "", []int{1 << 30, 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +95,12 @@ func TestAttach(t *testing.T) {
 	}{{nil, "s"}, {[]string{"x:1"}, ""}} {
 		if _, err := Attach(bad.addrs, []byte(bad.secret), "", nil); err == nil {
 			t.Errorf("Attach(%v, %q) succeeds", bad.addrs, bad.secret)
+		}
+	}
+	// Processor time of some of the nodes, called that of all, would be wrong.
+	for _, pids := range [][]int{{1}, {1, 2, 3}} {
+		if _, err := Attach([]string{"x:1", "y:1"}, []byte("s"), "", pids); err == nil {
+			t.Errorf("Attach of two nodes with processes %v succeeds", pids)
 		}
 	}
 }
