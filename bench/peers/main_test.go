@@ -32,3 +32,27 @@ func TestParse(t *testing.T) {
 		})
 	}
 }
+
+// TestOwnStreams: every stream has connections, and a connection has one stream
+// wherever there are enough of them.
+func TestOwnStreams(t *testing.T) {
+	for _, tt := range []struct{ streams, conns int }{{1, 1}, {1, 32}, {8, 32}, {5, 32}, {8, 3}, {64, 32}, {8, 8}} {
+		j := &jetstream{streams: tt.streams}
+		for i := range tt.streams {
+			j.subjects = append(j.subjects, subjectOf(i))
+		}
+		used := map[string]bool{}
+		for c := range tt.conns {
+			own := j.own(c, tt.conns)
+			if len(own) == 0 || tt.conns >= tt.streams && len(own) != 1 {
+				t.Errorf("%d streams, connection %d of %d has %v", tt.streams, c, tt.conns, own)
+			}
+			for _, s := range own {
+				used[s] = true
+			}
+		}
+		if len(used) != tt.streams {
+			t.Errorf("%d connections use %d of %d streams", tt.conns, len(used), tt.streams)
+		}
+	}
+}
