@@ -38,7 +38,7 @@ func (w Connections) Validate() error {
 	if !slices.IsSorted(w.Connections) {
 		errs = append(errs, errors.New("connections: give the numbers in growing order, since a node keeps the memory of those before"))
 	}
-	if len(w.Connections) == 0 || w.AtOnce < 1 || w.AtOnce > 10_000 || w.Active < 0 || w.Active > 1 || w.Idle <= 0 || w.Duration <= 0 {
+	if len(w.Connections) == 0 || w.AtOnce < 1 || w.AtOnce > 10_000 || !(w.Active >= 0 && w.Active <= 1) || w.Idle <= 0 || w.Duration <= 0 {
 		errs = append(errs, errors.New("give connections, 1 to 10000 at once, a share from 0 to 1 and positive times"))
 	}
 	return errors.Join(errs...)

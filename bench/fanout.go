@@ -43,10 +43,10 @@ func (w Fanout) Validate() error {
 			errs = append(errs, fmt.Errorf("subscribers: %d is not within 1 and %d", n, connectionsMax))
 		}
 	}
-	if len(w.Subscribers) == 0 || w.Rate <= 0 || w.Rate > 1e5 || w.Bytes < stampBytes || w.Bytes > chat.TextRunesMax || w.Duration <= 0 || w.Warmup < 0 {
+	if len(w.Subscribers) == 0 || !(w.Rate > 0 && w.Rate <= 1e5) || w.Bytes < stampBytes || w.Bytes > chat.TextRunesMax || w.Duration <= 0 || w.Warmup < 0 {
 		errs = append(errs, fmt.Errorf("give subscribers, a rate up to 100000, a payload of %d to %d bytes and positive times", stampBytes, chat.TextRunesMax))
 	}
-	if n := w.Rate * w.Duration.Seconds(); n < 1 {
+	if n := w.Rate * w.Duration.Seconds(); !(n >= 1) {
 		errs = append(errs, fmt.Errorf("rate: %g a second sends nothing within %v", w.Rate, w.Duration))
 	}
 	return errors.Join(errs...)

@@ -49,14 +49,17 @@ func (w LatencyLoad) Validate() error {
 		fault("rate: give a rate or a share")
 	}
 	for _, v := range w.Rates {
-		if v <= 0 || v > 1e6 {
+		if !(v > 0 && v <= 1e6) { // no number is neither
 			fault("rate: %g is not within 0 and 1000000", v)
 		}
 	}
 	for _, v := range w.Shares {
-		if v <= 0 || v > 1 {
+		if !(v > 0 && v <= 1) {
 			fault("share: %g is not within 0 and 1", v)
 		}
+	}
+	if !(w.Max >= 0 && w.Max <= 1e9) {
+		fault("max: %g is not within 0 and 1e9", w.Max)
 	}
 	if w.Connections < 0 {
 		fault("connections: %d is below 0", w.Connections)

@@ -176,6 +176,9 @@ func ReadResults(r io.Reader) ([]Result, error) {
 		if err := json.Unmarshal([]byte(line), &one); err != nil {
 			return nil, fmt.Errorf("results: line %d: %w", n, err)
 		}
+		if one.Workload == "" {
+			return nil, fmt.Errorf("results: line %d: no result of a workload", n)
+		}
 		all = append(all, one)
 	}
 	return all, nil

@@ -69,7 +69,7 @@ func (c Config) Validate() error {
 	if c.Load <= 0 || c.Load > 24*time.Hour || c.Liveness <= 0 || c.Calm <= 0 {
 		errs = append(errs, errors.New("load, calm and liveness: give times above 0, load at most a day"))
 	}
-	if ops := c.Rate * float64(c.Clients) * c.Load.Seconds(); c.Rate <= 0 || ops > OpsMax {
+	if ops := c.Rate * float64(c.Clients) * c.Load.Seconds(); !(c.Rate > 0 && ops <= OpsMax) {
 		errs = append(errs, fmt.Errorf("rate: %v a second are %.0f operations, not within 1 and %d", c.Rate, ops, OpsMax))
 	}
 	for _, name := range c.Faults {

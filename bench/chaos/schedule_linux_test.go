@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -87,7 +88,9 @@ func TestValidate(t *testing.T) {
 		{"binary", func(c *Config) { c.Binary = "" }},
 		{"load", func(c *Config) { c.Load = 0 }},
 		{"rate", func(c *Config) { c.Rate, c.Load = 1e6, time.Hour }},
+		{"rate", func(c *Config) { c.Rate = math.NaN() }},
 		{"faults", func(c *Config) { c.Faults = []string{"kill", "earthquake"} }},
+		{"wipe", func(c *Config) { c.Faults, c.Nodes = []string{"wipe"}, 2 }},
 	}
 	for _, tt := range tests {
 		c := good
