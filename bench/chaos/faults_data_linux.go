@@ -83,7 +83,7 @@ func (x *env) replace(n *node) error {
 		return err
 	}
 	x.note("%s has taken its place", n.ID())
-	return x.c.awaitReplicas(ctx, min(3, len(x.c.nodes)))
+	return x.c.awaitReplicas(ctx, x.c.replicas())
 }
 
 // wipe: an empty directory under an old identity must not take part.

@@ -52,6 +52,7 @@ func (l *load) connect(ctx context.Context, user, device string, addresses []str
 	cfg := client.DefaultConfig()
 	cfg.Device = chat.DeviceID(device)
 	cfg.NetDial = l.c.dial
+	cfg.InOrder = true // who is where does not depend on chance
 	cfg.PingInterval, cfg.PongTimeout = 2*time.Second, 2*time.Second
 	cfg.DialTimeout = 4 * time.Second
 	cfg.BackoffMax = time.Second

@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -170,6 +172,37 @@ func TestIdleFaultIsNotInjected(t *testing.T) {
 	}
 	if bad := m.failures(); len(bad) > 0 {
 		t.Errorf("an idle fault is no failure: %v", bad)
+	}
+}
+
+// TestGroupsThatAreNotThere: no hash differs from one that nobody has.
+func TestGroupsThatAreNotThere(t *testing.T) {
+	dirs := func(texts ...string) map[string]checked {
+		res := map[string]checked{}
+		for i, text := range texts {
+			var c checked
+			if err := json.Unmarshal([]byte(text), &c); err != nil {
+				t.Fatal(err)
+			}
+			res[fmt.Sprintf("n%d", i+1)] = c
+		}
+		return res
+	}
+	const both, one = `{"groups":[{"group":0},{"group":1,"hash":"a"},{"group":2,"hash":"b"}]}`, `{"groups":[{"group":1,"hash":"a"}]}`
+	if got, err := sideBySide(dirs(both, both, both), 2, 3); err != nil || len(got) != 2 || len(got[1].Replicas) != 3 {
+		t.Errorf("three whole directories: %v, %v", got, err)
+	}
+	for _, tt := range []struct {
+		dirs map[string]checked
+		want string
+	}{
+		{dirs(both, one, both), "group 2 is in 2 directories, want 3"},
+		{dirs(one, one, one), "hold 1 groups, want 2"},
+		{dirs(both, both, `{"groups":[{"group":1},{"group":2,"hash":"b"}]}`), "no hash of group 1"},
+	} {
+		if got, err := sideBySide(tt.dirs, 2, 3); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("sideBySide = %v, %v; want %q", got, err, tt.want)
+		}
 	}
 }
 

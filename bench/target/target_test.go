@@ -2,7 +2,10 @@ package target
 
 import (
 	"encoding/base64"
+	"errors"
 	"net"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -125,5 +128,28 @@ func TestFreeAddress(t *testing.T) {
 		if n, err := strconv.Atoi(port); err != nil || n < portMin || n >= portMax {
 			t.Errorf("%s is outside of %d to %d", addr, portMin, portMax)
 		}
+	}
+}
+
+// TestStopIsBounded: a node that does not stop is a finding, not a reason to wait.
+func TestStopIsBounded(t *testing.T) {
+	n := &Node{
+		ID: "n1", binary: "/bin/sh", args: []string{"-c", "trap '' TERM; echo deaf; exec sleep 60"}, grace: 100 * time.Millisecond,
+		log: filepath.Join(t.TempDir(), "log"), in: func(start func() error) error { return start() },
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.tail(1), "deaf"); {
+		if time.Now().After(deadline) {
+			t.Fatal("the process says nothing")
+		}
+		runtime.Gosched()
+	}
+	if err := n.Stop(); err == nil || !strings.Contains(err.Error(), "n1 did not stop within 100ms") || n.PID() != 0 {
+		t.Errorf("Stop = %v, process %d", err, n.PID())
+	}
+	if err := errors.Join(n.Stop(), n.Kill()); err != nil {
+		t.Errorf("what does not run is stopped: %v", err)
 	}
 }

@@ -60,7 +60,7 @@ func commonFlags(cmd *cobra.Command) *common {
 	fs.BoolVar(&c.debug, "debug-ports", false, "with --spawn: open the nodes' ports for profiles and print them")
 	fs.StringVar(&c.out, "out", "", "append the results to this file (default: standard output)")
 	fs.BoolVar(&c.text, "text", false, "write the results for people, not as JSON lines")
-	fs.Uint64Var(&c.seed, "seed", 0, "seed of everything drawn at random (default: drawn, and in the result)")
+	fs.Uint64Var(&c.seed, "seed", 0, "seed of what is drawn at random, but for names (default: drawn, and in the result)")
 	fs.BoolVar(&c.quiet, "quiet", false, "no progress")
 	fs.StringVar(&c.profile, "cpuprofile", "", "write a profile of the load itself to this file")
 	fs.DurationVar(&c.startup, "startup-timeout", time.Minute, "longest wait for a healthy cluster, or for the nodes of --target to answer")
