@@ -89,17 +89,6 @@ func setting(r *bench.Result, name string) string {
 	return ""
 }
 
-// load tells apart results that are not points of one line.
-func load(r *bench.Result) string {
-	parts := []string{r.System}
-	for _, k := range slices.Sorted(maps.Keys(r.Config)) {
-		if text := setting(r, k); text != "" {
-			parts = append(parts, text)
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 // names gives each result its name in a legend or on an axis: what base says, and
 // the settings in which results of that name differ.
 func names(results []*bench.Result, base func(*bench.Result) string) []string {
@@ -156,6 +145,12 @@ func (s series) add(line string, x, y float64) {
 	s[line][x] = append(s[line][x], y)
 }
 
+// style is how line i is drawn: there are fewer colours than lines, and those that
+// share one differ in their dashes.
+func style(i int) draw.LineStyle {
+	return draw.LineStyle{Color: plotutil.Color(i), Width: vg.Points(1.5), Dashes: plotutil.Dashes(i / len(plotutil.DefaultColors))}
+}
+
 func (s series) draw(p *plot.Plot) error {
 	names := slices.Sorted(maps.Keys(s))
 	for i, name := range names[:min(len(names), linesMax)] {
@@ -168,8 +163,8 @@ func (s series) draw(p *plot.Plot) error {
 		if err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		line.Color, line.Width = plotutil.Color(i), vg.Points(1.5)
-		dots.Color, dots.Shape = plotutil.Color(i), draw.CircleGlyph{}
+		line.LineStyle = style(i)
+		dots.Color, dots.Shape = line.Color, draw.CircleGlyph{}
 		p.Add(line, dots)
 		p.Legend.Add(name, line, dots)
 	}
@@ -197,13 +192,24 @@ func logScale(a *plot.Axis, room float64) {
 // powers of ten.
 func legendRoom(n int) float64 { return 0.2 * float64(min(n, linesMax)) }
 
+// closedLoop gives the results that have a number of operations outstanding.
+func closedLoop(results []bench.Result) (closed []*bench.Result) {
+	for i := range results {
+		if _, ok := number(&results[i], "outstanding"); ok && results[i].Rate > 0 {
+			closed = append(closed, &results[i])
+		}
+	}
+	return closed
+}
+
+func system(r *bench.Result) string { return r.System }
+
 func throughput(results []bench.Result) ([]figure, error) {
 	s := make(series)
-	for i := range results {
-		r := &results[i]
-		if n, ok := number(r, "outstanding"); ok && r.Rate > 0 {
-			s.add(load(r), n, r.Rate)
-		}
+	closed := closedLoop(results)
+	for i, line := range names(closed, system) {
+		n, _ := number(closed[i], "outstanding")
+		s.add(line, n, closed[i].Rate)
 	}
 	if len(s) == 0 {
 		return nil, nil
@@ -219,14 +225,12 @@ func throughput(results []bench.Result) ([]figure, error) {
 
 func tradeoff(results []bench.Result) ([]figure, error) {
 	s := make(series)
-	for i := range results {
-		r := &results[i]
-		ack, ok := r.Latency["ack"]
-		if _, closed := number(r, "outstanding"); !ok || !closed || r.Rate <= 0 || ack.P50 <= 0 {
-			continue
+	closed := closedLoop(results)
+	for i, line := range names(closed, system) {
+		if ack := closed[i].Latency["ack"]; ack.P50 > 0 {
+			s.add(line+", p50", closed[i].Rate, ack.P50)
+			s.add(line+", p99", closed[i].Rate, ack.P99)
 		}
-		s.add(load(r)+", p50", r.Rate, ack.P50)
-		s.add(load(r)+", p99", r.Rate, ack.P99)
 	}
 	if len(s) == 0 {
 		return nil, nil
@@ -292,7 +296,7 @@ func percentiles(results []bench.Result) ([]figure, error) {
 			if err != nil {
 				return nil, fmt.Errorf("report: %w", err)
 			}
-			drawn.Color, drawn.Width = plotutil.Color(i), vg.Points(1.5)
+			drawn.LineStyle = style(i)
 			p.Add(drawn)
 			p.Legend.Add(name, drawn)
 		}
@@ -461,6 +465,7 @@ func bars(results []bench.Result) ([]figure, error) {
 	p.Legend.Left = false
 	p.Legend.Top = false
 	p.NominalY(works...)
+	p.X.Max *= 1.4 // room for the legend
 	tall := max(height, vg.Length(len(works)*(len(sides)+1))*wide+3*vg.Centimeter)
 	return []figure{{"comparison", "Comparison", "Each bar is the median of its measurements.", p, tall}}, nil
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -45,9 +46,6 @@ func TestLinesAreOfOneLoad(t *testing.T) {
 	if h := merged[want[0]]; h.Count() != 200 || h.At(100) > 2*time.Millisecond {
 		t.Errorf("the first line has %d answers up to %v", h.Count(), h.At(100))
 	}
-	if a, b := load(&results[0]), load(&results[2]); a == b {
-		t.Errorf("pages of the newest and from anywhere are one line: %s", a)
-	}
 }
 
 // TestBarsAreOfOneComparison: one log beside one is not the same work as a thousand
@@ -71,6 +69,19 @@ func TestBarsAreOfOneComparison(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("works (-want +got):\n%s", d)
+	}
+}
+
+// TestLinesLookDifferent: two lines of one colour cannot be told apart.
+func TestLinesLookDifferent(t *testing.T) {
+	seen := map[string]int{}
+	for i := range linesMax {
+		s := style(i)
+		look := fmt.Sprint(s.Color, s.Dashes)
+		if other, ok := seen[look]; ok {
+			t.Errorf("lines %d and %d look alike", other, i)
+		}
+		seen[look] = i
 	}
 }
 
