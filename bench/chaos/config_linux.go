@@ -10,7 +10,7 @@ import (
 // Config describes one run. Start from [DefaultConfig].
 type Config struct {
 	Binary string // the chatnode to run
-	Dir    string // takes history, logs and data; made if missing, must be empty
+	Dir    string // takes history, logs and data; made by the run, must not be there
 	Seed   uint64
 
 	Nodes  int

@@ -60,7 +60,8 @@ func Run(ctx context.Context, cfg Config) (res Result, err error) {
 	if lacks := missing(cfg); lacks != "" {
 		return res, fmt.Errorf("%w: %s", ErrMeans, lacks)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	// Two runs in one directory would write over each other's history.
+	if err := errors.Join(os.MkdirAll(filepath.Dir(cfg.Dir), 0o755), os.Mkdir(cfg.Dir, 0o755)); err != nil {
 		return res, err
 	}
 	err = judged(ctx, cfg, &res)

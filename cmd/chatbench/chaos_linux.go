@@ -144,7 +144,7 @@ func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stder
 	broken, unjudged, first := 0, 0, cfg.Seed
 	for i := range f.runs {
 		cfg.Seed = first + uint64(i)
-		cfg.Dir = filepath.Join(f.dir, fmt.Sprintf("seed-%d-%d", cfg.Seed, time.Now().Unix()))
+		cfg.Dir = filepath.Join(f.dir, fmt.Sprintf("seed-%d-%d-%d", cfg.Seed, time.Now().Unix(), os.Getpid()))
 		res, err := chaos.Run(cmd.Context(), cfg)
 		if errors.Is(err, chaos.ErrMeans) {
 			return err

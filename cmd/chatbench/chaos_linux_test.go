@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,24 @@ func TestChaosRefuses(t *testing.T) {
 	var code exitError
 	if err := cmd.ExecuteContext(t.Context()); !errors.As(err, &code) || code != exitUnjudged || !strings.Contains(out.String(), "NOT JUDGED: mkdir /proc/none") {
 		t.Errorf("a directory that cannot be made: %v, %q", err, out.String())
+	}
+}
+
+// TestRunsDoNotShare: the second of two runs in one directory is refused, and leaves
+// what is there.
+func TestRunsDoNotShare(t *testing.T) {
+	cfg := chaos.DefaultConfig()
+	cfg.Binary, cfg.Dir = "no/such/binary", t.TempDir()
+	history := filepath.Join(cfg.Dir, "history.jsonl")
+	if err := os.WriteFile(history, []byte("of another run"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	res, err := chaos.Run(t.Context(), cfg)
+	if !errors.Is(err, fs.ErrExist) || res.Kept != "" {
+		t.Errorf("Run = %+v, %v; want %v", res, err, fs.ErrExist)
+	}
+	if b, err := os.ReadFile(history); string(b) != "of another run" {
+		t.Errorf("the other run's history is %q, %v", b, err)
 	}
 }
 
