@@ -87,11 +87,11 @@ func (c Config) systems() []system {
 	out := []system{{name: "chatnode", measure: c.own}}
 	if c.JetStream != "" {
 		for _, sync := range []string{"always", "default"} {
-			out = append(out, c.peer("jetstream-"+sync, "--system=jetstream", "--sync="+sync, "--binary="+c.JetStream))
+			out = append(out, c.peer("jetstream-"+sync, c.JetStream, "--system=jetstream", "--sync="+sync))
 		}
 	}
 	if c.Etcd != "" {
-		out = append(out, c.peer("etcd", "--system=etcd", "--binary="+c.Etcd))
+		out = append(out, c.peer("etcd", c.Etcd, "--system=etcd"))
 	}
 	return out
 }

@@ -2,6 +2,8 @@ package compare
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +113,23 @@ func TestResultsOfOneWorkBelongTogether(t *testing.T) {
 		if a.Workload != b.Workload || a.Label != b.Label || a.Config["compared"] != b.Config["compared"] || a.Config["compared"] == nil {
 			t.Errorf("%s: %s, %s, %v beside %s, %s, %v", w.Name(), a.Workload, a.Label, a.Config, b.Workload, b.Label, b.Config)
 		}
+	}
+}
+
+// TestPeerResultsAreWhole: a result tells the version and what the host took.
+func TestPeerResultsAreWhole(t *testing.T) {
+	dir := t.TempDir()
+	script := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	c := Config{PeerBench: script("peerbench", `echo '{"ops":3,"rate":1,"stolen_share":0.25}'`)}
+	_, res, err := c.peer("etcd", script("etcd", "echo 'etcd Version: 3.7.0'; echo more")).measure(t.Context(), Work{Kind: "append", Outstanding: 1})
+	if err != nil || res.Versions.System != "etcd Version: 3.7.0" || res.Resources.StolenShare != 0.25 {
+		t.Errorf("measure = %+v, %v", res, err)
 	}
 }
 

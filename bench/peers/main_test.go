@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParse(t *testing.T) {
@@ -53,6 +54,18 @@ func TestOwnStreams(t *testing.T) {
 		}
 		if len(used) != tt.streams {
 			t.Errorf("%d connections use %d of %d streams", tt.conns, len(used), tt.streams)
+		}
+	}
+}
+
+func TestParseStolen(t *testing.T) {
+	const line = "cpu  1728776 227388 675705 3568131 104221 0 107233 331070 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
+	if got, want := parseStolen([]byte(line)), 3_310_700*time.Millisecond; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, bad := range []string{"", "cpu", "cpu0 1 2 3 4 5 6 7 8"} {
+		if got := parseStolen([]byte(bad)); got != 0 {
+			t.Errorf("%q gives %v", bad, got)
 		}
 	}
 }
