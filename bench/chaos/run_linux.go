@@ -235,15 +235,15 @@ func replay(cfg Config) string {
 	if faults == "" {
 		faults = "none"
 	}
-	s := fmt.Sprintf("chatbench chaos --binary %s --seed %d --faults %s --load %v --calm %v --liveness %v --clients %d --guests %d --conversations %d --nodes %d --groups %d --rate %v",
-		quoted(cfg.Binary), cfg.Seed, faults, cfg.Load, cfg.Calm, cfg.Liveness, cfg.Clients, cfg.Guests, cfg.Conversations, cfg.Nodes, cfg.Groups, cfg.Rate)
+	words := []string{fmt.Sprintf("chatbench chaos --binary %s --seed %d --faults %s --load %v --calm %v --liveness %v --clients %d --guests %d --conversations %d --nodes %d --groups %d --rate %v",
+		quoted(cfg.Binary), cfg.Seed, faults, cfg.Load, cfg.Calm, cfg.Liveness, cfg.Clients, cfg.Guests, cfg.Conversations, cfg.Nodes, cfg.Groups, cfg.Rate)}
 	if cfg.Pairs {
-		s += " --pairs"
+		words = append(words, "--pairs")
 	}
 	for _, env := range cfg.NodeEnv {
-		s += " --node-env " + quoted(env)
+		words = append(words, "--node-env", quoted(env))
 	}
-	return s
+	return strings.Join(words, " ")
 }
 
 // quoted is s as a shell takes it.
