@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -62,8 +63,12 @@ func TestResultLines(t *testing.T) {
 	if err != nil || len(got) != 2 || got[1].Label != "b" || got[1].Seed != 1<<52 || got[0].Config["n"] != 3.0 {
 		t.Errorf("read back %+v, %v", got, err)
 	}
-	if _, err := bench.ReadResults(strings.NewReader("{}\nx\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if _, err := bench.ReadResults(strings.NewReader(`{"workload":"w"}` + "\nx\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("a broken line gives %v", err)
+	}
+	// A line of chaos is JSON, too, and would make an empty page.
+	if _, err := bench.ReadResults(strings.NewReader(`{"kind":"chaos","seed":1,"ok":true}`)); err == nil || !strings.Contains(err.Error(), "line 1: no result of a workload") {
+		t.Errorf("a line of something else gives %v", err)
 	}
 }
 
@@ -104,6 +109,11 @@ func TestPreloadIsBounded(t *testing.T) {
 	}
 }
 
+func with[W any](w W, set func(*W)) W {
+	set(&w)
+	return w
+}
+
 func TestValidate(t *testing.T) {
 	for name, err := range map[string]error{
 		"throughput": bench.DefaultThroughput().Validate(), "latency": bench.DefaultLatency().Validate(),
@@ -112,6 +122,21 @@ func TestValidate(t *testing.T) {
 	} {
 		if err != nil {
 			t.Errorf("the default of %s: %v", name, err)
+		}
+	}
+	// A rate that is no number, or a negative one, would make a schedule without end.
+	nan := math.NaN()
+	for name, faulty := range map[string]interface{ Validate() error }{
+		"rate":   with(bench.DefaultLatency(), func(w *bench.LatencyLoad) { w.Rates = []float64{nan} }),
+		"share":  with(bench.DefaultLatency(), func(w *bench.LatencyLoad) { w.Shares = []float64{nan} }),
+		"max":    with(bench.DefaultLatency(), func(w *bench.LatencyLoad) { w.Max = -1 }),
+		"fanout": with(bench.DefaultFanout(), func(w *bench.Fanout) { w.Rate = nan }),
+		"zipf":   with(bench.DefaultThroughput(), func(w *bench.Throughput) { w.Zipf = nan }),
+		"reads":  with(bench.DefaultThroughput(), func(w *bench.Throughput) { w.Reads = nan }),
+		"active": with(bench.DefaultConnections(), func(w *bench.Connections) { w.Active = nan }),
+	} {
+		if faulty.Validate() == nil {
+			t.Errorf("%s: %+v is valid", name, faulty)
 		}
 	}
 	w := bench.Throughput{Outstanding: []int{0}, Conversations: 0, Bytes: 0, Duration: 0}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,10 @@ func (w Connections) Validate() error {
 			errs = append(errs, fmt.Errorf("connections: %d is not within 1 and %d", n, connectionsMax))
 		}
 	}
-	if len(w.Connections) == 0 || w.AtOnce < 1 || w.AtOnce > 10_000 || w.Active < 0 || w.Active > 1 || w.Idle <= 0 || w.Duration <= 0 {
+	if !slices.IsSorted(w.Connections) {
+		errs = append(errs, errors.New("connections: give the numbers in growing order, since a node keeps the memory of those before"))
+	}
+	if len(w.Connections) == 0 || w.AtOnce < 1 || w.AtOnce > 10_000 || !(w.Active >= 0 && w.Active <= 1) || w.Idle <= 0 || w.Duration <= 0 {
 		errs = append(errs, errors.New("give connections, 1 to 10000 at once, a share from 0 to 1 and positive times"))
 	}
 	return errors.Join(errs...)
@@ -45,15 +49,18 @@ func (w Connections) Run(ctx context.Context, r *Run) error {
 	if err := w.Validate(); err != nil {
 		return err
 	}
+	// A node keeps memory that connections of an earlier point have left, so all
+	// points count from the same beginning.
+	base := r.Target.Usage().RSS
 	for _, n := range w.Connections {
-		if err := w.point(ctx, r, n); err != nil {
+		if err := w.point(ctx, r, n, base); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w Connections) point(ctx context.Context, r *Run, n int) error {
+func (w Connections) point(ctx context.Context, r *Run, n int, base int64) error {
 	start := r.Target.Usage()
 	begin := time.Now()
 	clients, took, err := r.open(ctx, n, w.AtOnce)
@@ -68,7 +75,12 @@ func (w Connections) point(ctx context.Context, r *Run, n int) error {
 		return ctx.Err()
 	}
 	idle := r.Target.Usage()
-	acks, errs, err := w.speak(ctx, r, clients)
+	convs, err := r.conversations(ctx, clients[0], w.speakers(n))
+	if err != nil {
+		return err
+	}
+	before := r.Target.Usage()
+	acks, errs, err := w.speak(ctx, clients, convs)
 	if err != nil {
 		return err
 	}
@@ -83,29 +95,31 @@ func (w Connections) point(ctx context.Context, r *Run, n int) error {
 	res.Errors = errs
 	res.Values["connects_per_second"] = float64(n) / storm.Seconds()
 	res.Values["connect_cpu_us"] = opened.Sub(start).CPU.Seconds() * 1e6 / float64(n)
-	res.Values["idle_kib_per_connection"] = float64(idle.RSS-start.RSS) / float64(n) / 1024
-	res.Values["active_kib_per_connection"] = float64(active.RSS-start.RSS) / float64(n) / 1024
+	res.Values["idle_kib_per_connection"] = float64(idle.RSS-base) / float64(n) / 1024
+	res.Values["active_kib_per_connection"] = float64(active.RSS-base) / float64(n) / 1024
 	res.Values["idle_cores"] = idle.Sub(opened).CPU.Seconds() / w.Idle.Seconds()
-	res.use(active.Sub(idle))
+	res.use(active.Sub(before))
 	r.say("%d connections: %.1f KiB each, %.0f connects/s, ack p99 %.2f ms", n,
 		res.Values["idle_kib_per_connection"], res.Values["connects_per_second"], res.Latency["ack"].P99)
 	return r.Sink.Add(res)
 }
 
-// speak lets the active share send once a second, spread over the second.
-func (w Connections) speak(ctx context.Context, r *Run, clients []*client.Client) (*Histogram, map[string]int64, error) {
-	n := max(1, int(w.Active*float64(len(clients))))
+// speakers is how many of n connections send.
+func (w Connections) speakers(n int) int {
 	if w.Active == 0 {
-		n = 0
+		return 0
 	}
+	return max(1, int(w.Active*float64(n)))
+}
+
+// speak lets one connection for each conversation send once a second, spread over
+// the second.
+func (w Connections) speak(ctx context.Context, clients []*client.Client, convs []chat.ConvID) (*Histogram, map[string]int64, error) {
+	n := len(convs)
 	acks, errs := NewHistogram(), make(map[string]int64)
 	if n == 0 {
 		wait(ctx, w.Duration)
 		return acks, errs, ctx.Err()
-	}
-	convs, err := r.conversations(ctx, clients[0], n)
-	if err != nil {
-		return nil, nil, err
 	}
 	var mu sync.Mutex // guards acks and errs
 	var out sync.WaitGroup

@@ -46,6 +46,13 @@ var FailoverFaults = map[string]string{
 // own.
 func (w Failover) CutsNetwork() bool { return w.Fault == "partition" || w.Fault == "one-way" }
 
+// Harmless reports whether the fault may be given to a cluster that was not made
+// for the run.
+func (w Failover) Harmless() bool { return w.Fault == "transfer" }
+
+// ErrNotSpawned says that a fault is not for a cluster that others may use.
+var ErrNotSpawned = errors.New("failover: only a spawned cluster may be broken (--spawn)")
+
 // DefaultFailover kills a leader twenty times.
 func DefaultFailover() Failover {
 	return Failover{
@@ -83,8 +90,8 @@ func (w Failover) Run(ctx context.Context, r *Run) error {
 	if err := w.Validate(); err != nil {
 		return err
 	}
-	if !r.Target.Spawned() && w.Fault != "transfer" {
-		return errors.New("failover: only a spawned cluster may be broken (--spawn)")
+	if !r.Target.Spawned() && !w.Harmless() {
+		return ErrNotSpawned
 	}
 	if len(r.Target.Nodes) < 3 {
 		return errors.New("failover: needs at least three nodes")

@@ -49,14 +49,20 @@ func (w LatencyLoad) Validate() error {
 		fault("rate: give a rate or a share")
 	}
 	for _, v := range w.Rates {
-		if v <= 0 || v > 1e6 {
+		if !(v > 0 && v <= 1e6) { // no number is neither
 			fault("rate: %g is not within 0 and 1000000", v)
 		}
 	}
 	for _, v := range w.Shares {
-		if v <= 0 || v > 1 {
+		if !(v > 0 && v <= 1) {
 			fault("share: %g is not within 0 and 1", v)
 		}
+	}
+	if !(w.Max >= 0 && w.Max <= 1e9) {
+		fault("max: %g is not within 0 and 1e9", w.Max)
+	}
+	if w.Connections < 0 {
+		fault("connections: %d is below 0", w.Connections)
 	}
 	if w.Conversations < 1 || w.Conversations > 1000 {
 		fault("conversations: %d is not within 1 and 1000", w.Conversations)
@@ -74,6 +80,9 @@ func (w LatencyLoad) Validate() error {
 func (w LatencyLoad) Run(ctx context.Context, r *Run) error {
 	if err := w.Validate(); err != nil {
 		return err
+	}
+	if w.Connections == 1 && len(r.Target.Nodes) > 1 {
+		return errors.New("connections: with 1 the subscriber would be on the node that is sent to; give 2 or more")
 	}
 	setup, err := r.dial(ctx, 1, nil)
 	if err != nil {
@@ -152,6 +161,10 @@ func (w LatencyLoad) point(ctx context.Context, r *Run, convs []chat.ConvID, rat
 	sent := f.send(ctx, rate, r.Seed, func() {
 		go func() { before <- r.Target.Usage() }() // the schedule does not wait for it
 	})
+	f.answered(ctx)
+	// Until the last answer, not to the end of the schedule: a cluster that falls
+	// behind would else have the rate that was asked of it.
+	took := max(w.Duration, time.Since(f.begin)-f.from)
 	var used target.Usage
 	if sent > 0 {
 		used = r.Target.Usage().Sub(<-before)
@@ -169,7 +182,7 @@ func (w LatencyLoad) point(ctx context.Context, r *Run, convs []chat.ConvID, rat
 	for i := range f.ends {
 		ends.Merge(f.ends[i])
 	}
-	res.Seconds = w.Duration.Seconds()
+	res.Seconds = took.Seconds()
 	res.Count = acks.Count()
 	res.Rate = float64(acks.Count()) / res.Seconds
 	res.Latency["ack"], res.Latency["end_to_end"] = acks.Latency(), ends.Latency()
@@ -316,7 +329,23 @@ func (f *flight) deliver(k int, entries []chat.Entry) {
 	}
 }
 
-// settle waits for the last answers and deliveries.
+// answered waits for the last acknowledgements.
+func (f *flight) answered(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		f.out.Wait() // ends at the latest when the senders are closed
+		close(done)
+	}()
+	timer := time.NewTimer(drainMax)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// settle waits for the last deliveries.
 func (f *flight) settle(ctx context.Context, sent int64) {
 	deadline := time.Now().Add(drainMax)
 	for time.Now().Before(deadline) {

@@ -26,10 +26,16 @@ type probes struct {
 	mu      sync.Mutex       // guards the rest
 	clients []*client.Client // one per node
 	errors  map[string]int64
-	counts  []int64 // acks per seriesStep
+	counts  []int64 // acks per step
+	step    time.Duration
 }
 
-const seriesStep = 100 * time.Millisecond
+// seriesStep is the step of a short timeline. One that would have more than
+// seriesMax steps goes on with steps of twice the length.
+const (
+	seriesStep = 100 * time.Millisecond
+	seriesMax  = 6000
+)
 
 // probe is one conversation.
 type probe struct {
@@ -41,7 +47,7 @@ type probe struct {
 }
 
 func (w Failover) open(ctx context.Context, r *Run) (*probes, error) {
-	p := &probes{w: w, r: r, begin: time.Now(), errors: make(map[string]int64)}
+	p := &probes{w: w, r: r, begin: time.Now(), errors: make(map[string]int64), step: seriesStep}
 	var err error
 	if p.clients, err = r.dial(ctx, len(r.Target.Nodes), probing); err != nil {
 		return nil, err
@@ -150,26 +156,39 @@ func (p *probes) answer(c *probe, start time.Time, err error) {
 	}
 	c.mu.Unlock()
 	p.acked.Add(1)
-	k := int(now.Sub(p.begin) / seriesStep)
-	p.mu.Lock()
-	for len(p.counts) <= k && len(p.counts) < seriesMax {
-		p.counts = append(p.counts, 0)
-	}
-	if k < len(p.counts) {
-		p.counts[k]++
-	}
-	p.mu.Unlock()
+	p.count(now.Sub(p.begin))
 }
 
-// seriesMax bounds the timeline: ten minutes.
-const seriesMax = 6000
+// count puts an acknowledgement on the timeline.
+func (p *probes) count(at time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for at/p.step >= seriesMax {
+		p.step *= 2
+		for i := range p.counts {
+			if i%2 == 0 {
+				p.counts[i/2] = p.counts[i]
+			} else {
+				p.counts[i/2] += p.counts[i]
+			}
+		}
+		p.counts = p.counts[:(len(p.counts)+1)/2]
+	}
+	k := int(at / p.step)
+	for len(p.counts) <= k {
+		p.counts = append(p.counts, 0)
+	}
+	p.counts[k]++
+}
 
+// series gives the timeline. A sample is of the step that ends at its time, as in
+// every series, so that what a fault did is not drawn before the fault.
 func (p *probes) series() []Sample {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := make([]Sample, len(p.counts))
 	for i, n := range p.counts {
-		all[i] = Sample{At: float64(i) * seriesStep.Seconds(), Rate: float64(n) / seriesStep.Seconds()}
+		all[i] = Sample{At: float64(i+1) * p.step.Seconds(), Rate: float64(n) / p.step.Seconds()}
 	}
 	return all
 }

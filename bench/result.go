@@ -66,7 +66,7 @@ type Resources struct {
 
 // Sample is one step of a series.
 type Sample struct {
-	At    float64 `json:"t"` // seconds since the start
+	At    float64 `json:"t"` // seconds from the start to the end of the step
 	Rate  float64 `json:"rate"`
 	P99MS float64 `json:"p99_ms"`
 }
@@ -175,6 +175,9 @@ func ReadResults(r io.Reader) ([]Result, error) {
 		var one Result
 		if err := json.Unmarshal([]byte(line), &one); err != nil {
 			return nil, fmt.Errorf("results: line %d: %w", n, err)
+		}
+		if one.Workload == "" {
+			return nil, fmt.Errorf("results: line %d: no result of a workload", n)
 		}
 		all = append(all, one)
 	}

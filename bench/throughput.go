@@ -55,13 +55,13 @@ func (w Throughput) Validate() error {
 	if w.Conversations < 1 || w.Conversations > 1_000_000 {
 		fault("conversations: %d is not within 1 and 1000000", w.Conversations)
 	}
-	if w.Zipf != 0 && w.Zipf <= 1 {
-		fault("zipf: %g is neither 0 nor above 1", w.Zipf)
+	if w.Zipf != 0 && !(w.Zipf > 1 && w.Zipf <= 1e6) {
+		fault("zipf: %g is neither 0 nor above 1 and at most 1e6", w.Zipf)
 	}
 	if w.Bytes < 1 || w.Bytes > chat.TextBytesMax {
 		fault("payload: %d bytes is not within 1 and %d", w.Bytes, chat.TextBytesMax)
 	}
-	if w.Reads < 0 || w.Reads > 1 {
+	if !(w.Reads >= 0 && w.Reads <= 1) {
 		fault("reads: %g is not within 0 and 1", w.Reads)
 	}
 	if w.Reads > 0 && (w.PageLimit < 1 || w.Preload < w.PageLimit) {

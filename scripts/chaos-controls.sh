@@ -36,5 +36,6 @@ control() {
 
 control nodedup kill-leader 'VIOLATED:.*doubled'
 control staleread pause-leader,pause 'VIOLATED:.*stale'
+control noaccess kill 'VIOLATED:.*leak'
 control nofsync power-all 'VIOLATED:.*(lost|ack|phantom|replicas)|emptier than what the node has promised'
 echo "every control was caught"

@@ -113,8 +113,11 @@ func (c *cluster) start(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.awaitReplicas(ctx, min(3, len(c.nodes)))
+	return c.awaitReplicas(ctx, c.replicas())
 }
+
+// replicas is how many of each group there are when all is well.
+func (c *cluster) replicas() int { return min(3, len(c.nodes)) }
 
 // addresses are the client ports of the nodes.
 func (c *cluster) addresses() []string {

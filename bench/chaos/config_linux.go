@@ -10,7 +10,7 @@ import (
 // Config describes one run. Start from [DefaultConfig].
 type Config struct {
 	Binary string // the chatnode to run
-	Dir    string // takes history, logs and data; made if missing, must be empty
+	Dir    string // takes history, logs and data; made by the run, must not be there
 	Seed   uint64
 
 	Nodes  int
@@ -46,6 +46,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// wholeNodes is how many nodes can bear that one of them loses its data.
+const wholeNodes = 3
+
 // Validate reports every fault of the configuration at once.
 func (c Config) Validate() error {
 	var errs []error
@@ -66,12 +69,16 @@ func (c Config) Validate() error {
 	if c.Load <= 0 || c.Load > 24*time.Hour || c.Liveness <= 0 || c.Calm <= 0 {
 		errs = append(errs, errors.New("load, calm and liveness: give times above 0, load at most a day"))
 	}
-	if ops := c.Rate * float64(c.Clients) * c.Load.Seconds(); c.Rate <= 0 || ops > OpsMax {
+	if ops := c.Rate * float64(c.Clients) * c.Load.Seconds(); !(c.Rate > 0 && ops <= OpsMax) {
 		errs = append(errs, fmt.Errorf("rate: %v a second are %.0f operations, not within 1 and %d", c.Rate, ops, OpsMax))
 	}
 	for _, name := range c.Faults {
-		if _, ok := find(name); !ok {
+		f, ok := find(name)
+		switch {
+		case !ok:
 			errs = append(errs, fmt.Errorf("faults: %q is none of %v", name, Names()))
+		case f.needs.whole && c.Nodes < wholeNodes:
+			errs = append(errs, fmt.Errorf("faults: %s takes a node's data, which %d nodes cannot bear; give %d", name, c.Nodes, wholeNodes))
 		}
 	}
 	return errors.Join(errs...)

@@ -17,7 +17,7 @@ const repairMax = 3 * time.Minute
 func membership(x *env) error {
 	n := x.c.spare
 	if !x.take(n) {
-		return nil
+		return errIdle
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), repairMax)
 	defer cancel()
@@ -83,14 +83,14 @@ func (x *env) replace(n *node) error {
 		return err
 	}
 	x.note("%s has taken its place", n.ID())
-	return x.c.awaitReplicas(ctx, min(3, len(x.c.nodes)))
+	return x.c.awaitReplicas(ctx, x.c.replicas())
 }
 
 // wipe: an empty directory under an old identity must not take part.
 func wipe(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("kill %s and wipe its directory", n.ID())
 	n.kill()
@@ -114,19 +114,28 @@ func wipe(x *env) error {
 func corrupt(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
+	x.note("stop %s to damage its files", n.ID())
 	n.kill()
 	files, err := atrest.Files(n.data(), 512, "*.sst", "*.seg", "*.log", "*.db", "*.wal")
 	if err != nil {
 		return err
 	}
+	flips := 0
 	for range min(1+x.rnd.IntN(3), len(files)) {
 		said, err := atrest.Flip(x.rnd, files[x.rnd.IntN(len(files))], 0, 1)
 		if err != nil {
 			continue // an empty file
 		}
+		flips++
 		x.note("%s: %s", n.ID(), said)
+	}
+	if flips == 0 {
+		if err := x.restart(n); err != nil {
+			return err
+		}
+		return errIdle
 	}
 	n.excused("corrupt files")
 	err = n.start(x.ctx, false, "")
@@ -164,7 +173,7 @@ func (n *node) endsWithin(d time.Duration) bool {
 func rollback(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("copy the data of %s", n.ID())
 	if err := n.stop(); err != nil {

@@ -21,7 +21,7 @@ func (x *env) cut(n *node) error {
 func power(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("power cut of %s", n.ID())
 	if err := x.cut(n); err != nil {
@@ -33,6 +33,9 @@ func power(x *env) error {
 
 func powerAll(x *env) error {
 	nodes := x.all()
+	if len(nodes) == 0 {
+		return errIdle
+	}
 	x.note("power cut of all nodes")
 	var wg sync.WaitGroup
 	errs := make([]error, len(nodes))
@@ -52,7 +55,7 @@ const fullRest = 1 << 20
 func full(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("disk of %s is full", n.ID())
 	n.excused("disk full")
@@ -92,14 +95,13 @@ func (x *env) fatal(rule *faultfs.Rule, what string) error {
 	n := x.any()
 	p := n.processOrNil()
 	if p == nil {
-		return nil
+		return errIdle
 	}
 	x.note("%s: %s", n.ID(), what)
 	n.excused(what)
 	n.files.Set(rule)
 	x.hold(5*time.Second, 10*time.Second)
-	acted := rule.Hits() > rule.Skip
-	ended := false
+	acted, ended := rule.Acted(), false
 	if acted { // the end comes soon after
 		t := time.NewTimer(30 * time.Second)
 		select {
@@ -113,7 +115,19 @@ func (x *env) fatal(rule *faultfs.Rule, what string) error {
 	if acted && !ended {
 		return fmt.Errorf("%s goes on after: %s", n.ID(), what)
 	}
-	return x.revive(n)
+	return x.relieve(n, rule)
+}
+
+// relieve brings the node back after a rule that was set for it.
+func (x *env) relieve(n *node, rule *faultfs.Rule) error {
+	n.files.Clear()
+	if err := x.revive(n); err != nil {
+		return err
+	}
+	if !rule.Acted() {
+		return errIdle // the node did nothing of the kind meanwhile
+	}
+	return nil
 }
 
 func fsyncFails(x *env) error {
@@ -130,39 +144,39 @@ func tornWrite(x *env) error {
 func noSpace(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("writes of %s find no space", n.ID())
 	n.excused("no space")
-	n.files.Set(&faultfs.Rule{Op: faultfs.Write, Glob: "*", Skip: int64(x.rnd.IntN(50)), Errno: syscall.ENOSPC})
+	rule := &faultfs.Rule{Op: faultfs.Write, Glob: "*", Skip: int64(x.rnd.IntN(50)), Errno: syscall.ENOSPC}
+	n.files.Set(rule)
 	x.hold(time.Second, 4*time.Second)
-	n.files.Clear()
-	return x.revive(n)
+	return x.relieve(n, rule)
 }
 
 func slowDisk(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	d := time.Duration(50+x.rnd.IntN(450)) * time.Millisecond
 	x.note("an fsync of %s takes %v", n.ID(), d)
 	n.excused("slow disk") // the watchdog may end it
-	n.files.Set(&faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Delay: d})
+	rule := &faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Delay: d}
+	n.files.Set(rule)
 	x.hold(3*time.Second, 10*time.Second)
-	n.files.Clear()
-	return x.revive(n)
+	return x.relieve(n, rule)
 }
 
 func stallDisk(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("an fsync of %s takes 10 s", n.ID())
 	n.excused("stalled disk")
-	n.files.Set(&faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Times: 1, Delay: 10 * time.Second})
+	rule := &faultfs.Rule{Op: faultfs.Fsync, Glob: "*", Times: 1, Delay: 10 * time.Second}
+	n.files.Set(rule)
 	x.hold(11*time.Second, 13*time.Second)
-	n.files.Clear()
-	return x.revive(n)
+	return x.relieve(n, rule)
 }

@@ -21,7 +21,7 @@ func isolateLeader(x *env) error { return isolateOne(x, x.leader()) }
 
 func isolateOne(x *env, n *node) error {
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	rest := x.c.lab.Hosts()
 	if x.rnd.IntN(2) == 0 { // the clients reach it still
@@ -55,7 +55,7 @@ func split(x *env) error {
 func bridge(x *env) error {
 	a, b := x.any(), x.any()
 	if a == nil || b == nil {
-		return nil
+		return errIdle
 	}
 	x.note("%s and %s do not reach each other", a.ID(), b.ID())
 	return x.healed(3*time.Second, 12*time.Second, x.c.lab.Cut(a.host, b.host))
@@ -64,7 +64,7 @@ func bridge(x *env) error {
 func oneWay(x *env) error {
 	a, b := x.leader(), x.any()
 	if a == nil || b == nil {
-		return nil
+		return errIdle
 	}
 	if x.rnd.IntN(2) == 0 {
 		a, b = b, a
@@ -86,7 +86,7 @@ func loss(x *env) error {
 func rate(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("%s sends at 256 kbit/s", n.ID())
 	return x.healed(3*time.Second, 8*time.Second, n.host.Rate(256))

@@ -16,7 +16,7 @@ func killLeader(x *env) error { return killOne(x, x.leader()) }
 
 func killOne(x *env, n *node) error {
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("kill -9 %s", n.ID())
 	n.kill()
@@ -25,20 +25,24 @@ func killOne(x *env, n *node) error {
 }
 
 func killTwo(x *env) error {
-	a, b := x.any(), x.any()
-	for _, n := range []*node{a, b} {
-		if n != nil {
-			x.note("kill -9 %s", n.ID())
-			n.kill()
-		}
+	if x.any() == nil {
+		return errIdle
+	}
+	_ = x.any() // beside another fault one may be all that is left
+	for _, n := range x.taken {
+		x.note("kill -9 %s", n.ID())
+		n.kill()
 	}
 	x.hold(0, 3*time.Second)
 	return x.restartAll()
 }
 
 func killAll(x *env) error {
+	if len(x.all()) == 0 {
+		return errIdle
+	}
 	var wg sync.WaitGroup
-	for _, n := range x.all() {
+	for _, n := range x.taken {
 		x.note("kill -9 %s", n.ID())
 		wg.Go(n.kill)
 	}
@@ -62,7 +66,7 @@ func (x *env) restartAll() error {
 func restart(x *env) error {
 	n := x.any()
 	if n == nil {
-		return nil
+		return errIdle
 	}
 	x.note("stop %s", n.ID())
 	if err := n.stop(); err != nil {
@@ -78,7 +82,7 @@ func pauseLeader(x *env) error { return pauseOne(x, x.leader()) }
 func pauseOne(x *env, n *node) error {
 	p := n.processOrNil()
 	if p == nil {
-		return nil
+		return errIdle
 	}
 	x.note("pause %s", n.ID())
 	if err := p.Pause(); err != nil {
@@ -93,7 +97,7 @@ func jump(x *env) error {
 	n := x.any()
 	p := n.processOrNil()
 	if p == nil {
-		return nil
+		return errIdle
 	}
 	offset := time.Hour
 	if x.rnd.IntN(2) == 0 {
@@ -109,6 +113,7 @@ func jump(x *env) error {
 }
 
 func transfer(x *env) error {
+	moved := errIdle
 	for range 5 {
 		s, asked := x.c.status(x.ctx)
 		if asked != nil || len(s.Groups) == 0 {
@@ -123,7 +128,10 @@ func transfer(x *env) error {
 		err := x.c.transfer(ctx, g.Group, to)
 		cancel()
 		x.note("leadership of group %d goes from %s to %s (%v)", g.Group, g.Leader, to.ID(), err)
+		if err == nil {
+			moved = nil
+		}
 		x.hold(50*time.Millisecond, 500*time.Millisecond)
 	}
-	return nil
+	return moved
 }

@@ -99,7 +99,7 @@ func (c *cluster) hashes(ctx context.Context) ([]check.Hashes, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	groups := map[int]map[string]string{}
+	reports := map[string]checked{}
 	for _, n := range c.nodes {
 		out, err := n.command(ctx, "check", n.data(), "--json")
 		if err != nil {
@@ -112,25 +112,46 @@ func (c *cluster) hashes(ctx context.Context) ([]check.Hashes, error) {
 		if len(report.Groups) == 0 {
 			return nil, fmt.Errorf("check of %s names no groups", n.ID())
 		}
+		reports[n.ID()] = report
+	}
+	return sideBySide(reports, c.cfg.Groups, c.replicas())
+}
+
+// sideBySide puts the hashes of each group together. A group that is not there is in
+// accord with every other one, so each has to be in as many directories as it has
+// replicas, at least: one that moved may have left another behind.
+func sideBySide(reports map[string]checked, count, replicas int) ([]check.Hashes, error) {
+	groups := map[int]map[string]string{}
+	for node, report := range reports {
 		for _, g := range report.Groups {
 			if g.Group == 0 {
 				continue // the map goes on by itself, as by leaders that are spread
 			}
+			if g.Hash == "" {
+				return nil, fmt.Errorf("check of %s gives no hash of group %d", node, g.Group)
+			}
 			if groups[g.Group] == nil {
 				groups[g.Group] = map[string]string{}
 			}
-			groups[g.Group][n.ID()] = g.Hash
+			groups[g.Group][node] = g.Hash
 		}
+	}
+	if len(groups) != count {
+		return nil, fmt.Errorf("the directories hold %d groups, want %d", len(groups), count)
 	}
 	var res []check.Hashes
 	for _, g := range slices.Sorted(maps.Keys(groups)) {
+		if len(groups[g]) < replicas {
+			return nil, fmt.Errorf("group %d is in %d directories, want %d", g, len(groups[g]), replicas)
+		}
 		res = append(res, check.Hashes{Group: fmt.Sprint(g), Replicas: groups[g]})
 	}
 	return res, nil
 }
 
 // settle is the liveness phase: with everything healed, every worker has to get
-// one more message into each conversation, and every subscriber to the end.
+// one more message into each conversation, every subscriber to the end, and every
+// group to all its replicas.
 func (l *load) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Liveness)
 	defer cancel()
@@ -144,7 +165,10 @@ func (l *load) settle(ctx context.Context) error {
 		return fmt.Errorf("liveness: %d of %d clients do not get through within %v after the heal, such as %w",
 			len(bad), len(l.workers), l.cfg.Liveness, bad[0])
 	}
-	return l.caughtUp(ctx)
+	if err := l.caughtUp(ctx); err != nil {
+		return err
+	}
+	return l.c.awaitReplicas(ctx, l.c.replicas())
 }
 
 // sendEverywhere gets one message into each conversation. A client repeats what

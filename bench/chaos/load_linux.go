@@ -52,6 +52,7 @@ func (l *load) connect(ctx context.Context, user, device string, addresses []str
 	cfg := client.DefaultConfig()
 	cfg.Device = chat.DeviceID(device)
 	cfg.NetDial = l.c.dial
+	cfg.InOrder = true // who is where does not depend on chance
 	cfg.PingInterval, cfg.PongTimeout = 2*time.Second, 2*time.Second
 	cfg.DialTimeout = 4 * time.Second
 	cfg.BackoffMax = time.Second
@@ -194,7 +195,7 @@ func (l *load) read(ctx context.Context, cl *client.Client, op *check.Op, level 
 	page, err := cl.History(ctx, q)
 	op.Return, op.Code, op.Outcome = l.now(), string(chat.CodeOf(err)), outcome(err)
 	if err == nil {
-		op.Head = uint64(page.Head)
+		op.Head, op.More = uint64(page.Head), page.More
 		for i := range page.Entries {
 			op.Entries = append(op.Entries, seen(&page.Entries[i]))
 		}

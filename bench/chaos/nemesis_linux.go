@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -75,7 +76,7 @@ type nemesis struct {
 	now  func() int64
 	mu   sync.Mutex
 	busy map[*node]bool // nodes that a fault works on
-	done map[string]int // faults injected, by name
+	done map[string]int // faults injected, by name; those that found nothing to act on are none
 	bad  []string       // what no fault explains: each fails the run
 }
 
@@ -133,9 +134,17 @@ func (m *nemesis) run(ctx context.Context) {
 	}
 }
 
+// errIdle says that a fault had no effect: the nodes that it wanted were taken by
+// another one, or nothing happened that it could have disturbed.
+var errIdle = errors.New("found nothing to act on")
+
 func (m *nemesis) inject(f Fault, x *env) {
 	defer x.release()
-	if err := f.do(x); err != nil {
+	switch err := f.do(x); {
+	case errors.Is(err, errIdle):
+		m.note("%s: %v", f.Name, err)
+		return
+	case err != nil:
 		m.fail("fault %s: %v", f.Name, err)
 		return
 	}
@@ -151,13 +160,18 @@ func (m *nemesis) watch(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			m.look() // at what ended last
 			return
 		case <-tick.C:
+			m.look()
 		}
-		for _, n := range append(slices.Clip(m.c.nodes), m.c.spare) {
-			if how, ended := n.endedAlone(); ended {
-				m.fail("a node ended by itself: %s", how)
-			}
+	}
+}
+
+func (m *nemesis) look() {
+	for _, n := range append(slices.Clip(m.c.nodes), m.c.spare) {
+		if how, ended := n.endedAlone(); ended {
+			m.fail("a node ended by itself: %s", how)
 		}
 	}
 }

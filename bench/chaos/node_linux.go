@@ -40,6 +40,7 @@ type node struct {
 	id     string
 	proc   *proc.Proc // nil before the first start and while it is down on purpose
 	excuse string     // why the process may end by itself
+	alone  string     // how a process ended by itself that a fault then found gone; "" when reported
 }
 
 func (n *node) data() string { return filepath.Join(n.base, n.ID()) }
@@ -121,7 +122,7 @@ func (n *node) awaitReady(ctx context.Context, p *proc.Proc, from int64) error {
 		}
 		select {
 		case <-p.Done():
-			n.kill() // it is gone; nobody else needs to report it
+			n.forget() // it is gone; nobody else needs to report it
 			return fmt.Errorf("%s %w (%w): %s", n.ID(), errNotUp, p.Err(), lastLines(n.logFrom(from), 4))
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready in time: %s", n.ID(), lastLines(n.logFrom(from), 4))
@@ -143,23 +144,40 @@ func lastLines(b []byte, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
 }
 
-// kill ends the process at once; it is down on purpose from then on.
-func (n *node) kill() {
+// retire gives the process that is down on purpose from now on. One that ended by
+// itself before is remembered: the fault that came for it does not explain it.
+func (n *node) retire() *proc.Proc {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	p := n.proc
 	n.proc = nil
-	n.mu.Unlock()
-	if p != nil {
+	if p != nil && !p.Running() && n.excuse == "" {
+		n.alone = n.lastWords(p)
+	}
+	return p
+}
+
+func (n *node) lastWords(p *proc.Proc) string {
+	return fmt.Sprintf("%s: %v: %s", n.id, p.Err(), lastLines(n.logFrom(0), 3))
+}
+
+// kill ends the process at once; it is down on purpose from then on.
+func (n *node) kill() {
+	if p := n.retire(); p != nil {
 		p.Kill()
 	}
 }
 
+// forget drops a process whose end the caller reports.
+func (n *node) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.proc = nil
+}
+
 // stop ends the process in an orderly way.
 func (n *node) stop() error {
-	n.mu.Lock()
-	p := n.proc
-	n.proc = nil
-	n.mu.Unlock()
+	p := n.retire()
 	if p == nil {
 		return nil
 	}
@@ -178,12 +196,11 @@ func (n *node) excused(why string) {
 func (n *node) endedAlone() (how string, ended bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.proc == nil || n.proc.Running() || n.excuse != "" {
-		return "", false
+	if n.alone == "" && n.proc != nil && !n.proc.Running() && n.excuse == "" {
+		n.alone, n.proc = n.lastWords(n.proc), nil
 	}
-	how = fmt.Sprintf("%s: %v: %s", n.id, n.proc.Err(), lastLines(n.logFrom(0), 3))
-	n.proc = nil
-	return how, true
+	how, n.alone = n.alone, ""
+	return how, how != ""
 }
 
 // command runs the binary's command line on the node's host.

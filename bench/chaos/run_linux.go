@@ -46,44 +46,54 @@ type Result struct {
 var ErrMeans = errors.New("the machine lacks")
 
 // Run does one run. The error is of the harness; what the service did wrong is in
-// the result.
-func Run(ctx context.Context, cfg Config) (Result, error) {
-	res := Result{Kind: "chaos", Seed: cfg.Seed, Faults: cfg.Faults, Pairs: cfg.Pairs, Nodes: cfg.Nodes, Clients: cfg.Clients, Replay: replay(cfg)}
+// the result. A run that was interrupted before anything went wrong leaves nothing.
+func Run(ctx context.Context, cfg Config) (res Result, err error) {
+	res = Result{Kind: "chaos", Seed: cfg.Seed, Faults: cfg.Faults, Pairs: cfg.Pairs, Nodes: cfg.Nodes, Clients: cfg.Clients, Replay: replay(cfg)}
+	defer func() {
+		if err != nil {
+			res.Unfinished = err.Error()
+		}
+	}()
 	if err := cfg.Validate(); err != nil {
 		return res, err
 	}
 	if lacks := missing(cfg); lacks != "" {
 		return res, fmt.Errorf("%w: %s", ErrMeans, lacks)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	// Two runs in one directory would write over each other's history.
+	if err := errors.Join(os.MkdirAll(filepath.Dir(cfg.Dir), 0o755), os.Mkdir(cfg.Dir, 0o755)); err != nil {
 		return res, err
 	}
+	err = judged(ctx, cfg, &res)
+	res.OK = err == nil && len(res.Failures) == 0 && res.Check != nil && res.Check.OK()
+	if !cfg.Keep && (res.OK || ctx.Err() != nil && len(res.Failures) == 0) {
+		return res, errors.Join(err, os.RemoveAll(cfg.Dir))
+	}
+	res.Kept = cfg.Dir
+	return res, err
+}
+
+// judged runs the cluster under load and faults, takes everything down, and checks
+// the history.
+func judged(ctx context.Context, cfg Config, res *Result) error {
 	file, err := os.Create(filepath.Join(cfg.Dir, "history.jsonl"))
 	if err != nil {
-		return res, err
+		return err
 	}
 	defer func() { _ = file.Close() }()
-	r := &running{cfg: cfg, rec: check.NewRecorder(file), res: &res}
+	r := &running{cfg: cfg, rec: check.NewRecorder(file), res: res}
 	if r.c, err = newCluster(cfg); err != nil {
-		return res, errors.Join(err, r.c.close())
+		return errors.Join(err, r.c.close())
 	}
 	err = r.run(ctx)
 	if r.l != nil {
 		r.l.close() // again, after an error; a client takes that
 	}
 	err = errors.Join(err, r.c.close(), r.rec.Flush())
-	if err == nil {
-		err = r.judge()
-	}
-	res.OK = err == nil && len(res.Failures) == 0 && res.Check != nil && res.Check.OK()
 	if err != nil {
-		res.Unfinished = err.Error()
+		return err
 	}
-	if res.OK && !cfg.Keep {
-		return res, os.RemoveAll(cfg.Dir)
-	}
-	res.Kept = cfg.Dir
-	return res, err
+	return r.judge()
 }
 
 // running is the state of one run.
@@ -218,12 +228,31 @@ func (r *running) judge() error {
 	return nil
 }
 
-// replay is the command that does the same run again.
+// replay is the command that does the same run again: the schedule follows from
+// the seed and from all of these.
 func replay(cfg Config) string {
-	s := fmt.Sprintf("chatbench chaos --seed %d --faults %s --load %v --clients %d --conversations %d --nodes %d --rate %v",
-		cfg.Seed, strings.Join(cfg.Faults, ","), cfg.Load, cfg.Clients, cfg.Conversations, cfg.Nodes, cfg.Rate)
-	if cfg.Pairs {
-		s += " --pairs"
+	faults := strings.Join(cfg.Faults, ",")
+	if faults == "" {
+		faults = "none"
 	}
-	return s
+	words := []string{fmt.Sprintf("chatbench chaos --binary %s --seed %d --faults %s --load %v --calm %v --liveness %v --clients %d --guests %d --conversations %d --nodes %d --groups %d --rate %v",
+		quoted(cfg.Binary), cfg.Seed, faults, cfg.Load, cfg.Calm, cfg.Liveness, cfg.Clients, cfg.Guests, cfg.Conversations, cfg.Nodes, cfg.Groups, cfg.Rate)}
+	if cfg.Pairs {
+		words = append(words, "--pairs")
+	}
+	for _, env := range cfg.NodeEnv {
+		words = append(words, "--node-env", quoted(env))
+	}
+	return strings.Join(words, " ")
 }
+
+// quoted is s as a shell takes it.
+func quoted(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// plain are characters that mean nothing to a shell.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=-"

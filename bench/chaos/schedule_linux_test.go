@@ -1,7 +1,14 @@
 package chaos
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +19,7 @@ import (
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/internal/check"
+	"github.com/chatnode/chatnode/internal/fault/proc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,7 +90,9 @@ func TestValidate(t *testing.T) {
 		{"binary", func(c *Config) { c.Binary = "" }},
 		{"load", func(c *Config) { c.Load = 0 }},
 		{"rate", func(c *Config) { c.Rate, c.Load = 1e6, time.Hour }},
+		{"rate", func(c *Config) { c.Rate = math.NaN() }},
 		{"faults", func(c *Config) { c.Faults = []string{"kill", "earthquake"} }},
+		{"wipe", func(c *Config) { c.Faults, c.Nodes = []string{"wipe"}, 2 }},
 	}
 	for _, tt := range tests {
 		c := good
@@ -132,6 +142,89 @@ func TestNoMajorityIsLost(t *testing.T) {
 			}
 			if clash(st.faults[0], st.faults[1]) {
 				t.Fatalf("seed %d: %v at once", seed, st.faults)
+			}
+		}
+	}
+}
+
+// TestIdleFaultIsNotInjected: a fault that finds every node taken does nothing, and
+// the result must not say that the run stood it.
+func TestIdleFaultIsNotInjected(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	c := &cluster{cfg: cfg, spare: &node{place: 4}}
+	m := newNemesis(cfg, c, check.NewRecorder(io.Discard), func() int64 { return 1 })
+	for place := range 3 {
+		c.nodes = append(c.nodes, &node{place: place + 1, c: c})
+	}
+	for _, n := range append(slices.Clone(c.nodes), c.spare) {
+		m.busy[n] = true
+	}
+	whole := []string{"split", "loss", "delay"} // of the network, whoever is taken
+	for _, f := range Faults() {
+		if slices.Contains(whole, f.Name) {
+			continue
+		}
+		m.inject(f, &env{nemesis: m, ctx: t.Context(), name: f.Name, rnd: rand.New(rand.NewPCG(1, 4))})
+		if m.done[f.Name] != 0 {
+			t.Errorf("%s counts as injected, and every node was taken", f.Name)
+		}
+	}
+	if bad := m.failures(); len(bad) > 0 {
+		t.Errorf("an idle fault is no failure: %v", bad)
+	}
+}
+
+// TestGroupsThatAreNotThere: no hash differs from one that nobody has.
+func TestGroupsThatAreNotThere(t *testing.T) {
+	dirs := func(texts ...string) map[string]checked {
+		res := map[string]checked{}
+		for i, text := range texts {
+			var c checked
+			if err := json.Unmarshal([]byte(text), &c); err != nil {
+				t.Fatal(err)
+			}
+			res[fmt.Sprintf("n%d", i+1)] = c
+		}
+		return res
+	}
+	const both, one = `{"groups":[{"group":0},{"group":1,"hash":"a"},{"group":2,"hash":"b"}]}`, `{"groups":[{"group":1,"hash":"a"}]}`
+	if got, err := sideBySide(dirs(both, both, both), 2, 3); err != nil || len(got) != 2 || len(got[1].Replicas) != 3 {
+		t.Errorf("three whole directories: %v, %v", got, err)
+	}
+	for _, tt := range []struct {
+		dirs map[string]checked
+		want string
+	}{
+		{dirs(both, one, both), "group 2 is in 2 directories, want 3"},
+		{dirs(one, one, one), "hold 1 groups, want 2"},
+		{dirs(both, both, `{"groups":[{"group":1},{"group":2,"hash":"b"}]}`), "no hash of group 1"},
+	} {
+		if got, err := sideBySide(tt.dirs, 2, 3); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("sideBySide = %v, %v; want %q", got, err, tt.want)
+		}
+	}
+}
+
+// TestKillDoesNotHideACrash: a fault may come for a node between its end and the
+// next look at it.
+func TestKillDoesNotHideACrash(t *testing.T) {
+	for name, end := range map[string]func(*node){"kill": (*node).kill, "stop": func(n *node) { _ = n.stop() }} {
+		for _, excuse := range []string{"", "wiped"} {
+			n := &node{id: "n1", log: filepath.Join(t.TempDir(), "log"), excuse: excuse}
+			p, err := proc.Start(proc.Spec{Name: "n1", Path: "/bin/sh", Args: []string{"-c", "echo no quorum of sanity"}, Log: n.log})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.proc = p
+			<-p.Done()
+			end(n)
+			how, ended := n.endedAlone()
+			if ended != (excuse == "") || ended && !strings.Contains(how, "no quorum of sanity") {
+				t.Errorf("%s, excuse %q: endedAlone = %q, %v", name, excuse, how, ended)
+			}
+			if _, again := n.endedAlone(); again {
+				t.Errorf("%s: reported twice", name)
 			}
 		}
 	}

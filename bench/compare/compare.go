@@ -87,11 +87,11 @@ func (c Config) systems() []system {
 	out := []system{{name: "chatnode", measure: c.own}}
 	if c.JetStream != "" {
 		for _, sync := range []string{"always", "default"} {
-			out = append(out, c.peer("jetstream-"+sync, "--system=jetstream", "--sync="+sync, "--binary="+c.JetStream))
+			out = append(out, c.peer("jetstream-"+sync, c.JetStream, "--system=jetstream", "--sync="+sync))
 		}
 	}
 	if c.Etcd != "" {
-		out = append(out, c.peer("etcd", "--system=etcd", "--binary="+c.Etcd))
+		out = append(out, c.peer("etcd", c.Etcd, "--system=etcd"))
 	}
 	return out
 }
@@ -120,12 +120,7 @@ func (c Config) Run(ctx context.Context, sink bench.Sink, say bench.Progress) (*
 				if err != nil {
 					return nil, fmt.Errorf("%s, %s: %w", s.name, w.Name(), err)
 				}
-				res.System, res.Seed = s.name, c.Seed
-				if res.Config == nil {
-					res.Config = map[string]any{}
-				}
-				res.Config["turn"], res.Config["work"] = turn+1, w.Name()
-				if err := sink.Add(res); err != nil {
+				if err := sink.Add(c.stamped(res, s.name, turn, w)); err != nil {
 					return nil, err
 				}
 				t.add(turn, w, s.name, m)
@@ -133,4 +128,22 @@ func (c Config) Run(ctx context.Context, sink bench.Sink, say bench.Progress) (*
 		}
 	}
 	return t, nil
+}
+
+// stamped names a measurement as those of the other systems are named, so that
+// whoever reads the results finds what belongs together.
+func (c Config) stamped(res bench.Result, system string, turn int, w Work) bench.Result {
+	res.System, res.Seed, res.Workload, res.Label = system, c.Seed, w.Kind, w.Name()
+	if res.Config == nil {
+		res.Config = map[string]any{"payload_bytes": c.Bytes}
+		if w.Outstanding > 0 {
+			res.Config["outstanding"] = w.Outstanding
+		}
+		if w.Kind == "pages" {
+			res.Config["reads"] = 1
+		}
+	}
+	res.Config["turn"] = turn + 1
+	res.Config["compared"] = fmt.Sprintf("%d B, %d conversations beside %d streams", c.Bytes, c.Conversations, c.Streams)
+	return res
 }

@@ -2,11 +2,15 @@ package compare
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/chatnode/chatnode/bench"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -92,6 +96,40 @@ func TestPeerFigures(t *testing.T) {
 	}
 	if _, _, err := peerFigures(Work{Kind: "append"}, []byte("no JSON")); err == nil {
 		t.Error("peerFigures took what is no JSON")
+	}
+}
+
+// TestResultsOfOneWorkBelongTogether: a chart of the results finds chatnode beside
+// the peers only when both call the work alike.
+func TestResultsOfOneWorkBelongTogether(t *testing.T) {
+	c := DefaultConfig()
+	for _, w := range []Work{{Kind: "append", Outstanding: 64}, {Kind: "pages", Outstanding: 16}, {Kind: "latency", Share: 50}, {Kind: "failover"}} {
+		own := bench.Result{Workload: "throughput", Label: "64 outstanding", Config: map[string]any{"outstanding": 64, "reads": 0}, Rate: 9}
+		_, peer, err := peerFigures(w, []byte(`{"ops":3,"rate":1,"gaps_ms":[30]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := c.stamped(own, "chatnode", 1, w), c.stamped(peer, "etcd", 1, w)
+		if a.Workload != b.Workload || a.Label != b.Label || a.Config["compared"] != b.Config["compared"] || a.Config["compared"] == nil {
+			t.Errorf("%s: %s, %s, %v beside %s, %s, %v", w.Name(), a.Workload, a.Label, a.Config, b.Workload, b.Label, b.Config)
+		}
+	}
+}
+
+// TestPeerResultsAreWhole: a result tells the version and what the host took.
+func TestPeerResultsAreWhole(t *testing.T) {
+	dir := t.TempDir()
+	script := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	c := Config{PeerBench: script("peerbench", `echo '{"ops":3,"rate":1,"stolen_share":0.25}'`)}
+	_, res, err := c.peer("etcd", script("etcd", "echo 'etcd Version: 3.7.0'; echo more")).measure(t.Context(), Work{Kind: "append", Outstanding: 1})
+	if err != nil || res.Versions.System != "etcd Version: 3.7.0" || res.Resources.StolenShare != 0.25 {
+		t.Errorf("measure = %+v, %v", res, err)
 	}
 }
 

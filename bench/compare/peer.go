@@ -26,6 +26,7 @@ type peerLine struct {
 	Server  float64   `json:"server_cpu_us_per_op"`
 	Load    float64   `json:"load_cpu_us_per_op"`
 	Disk    float64   `json:"disk_bytes_per_op"`
+	Stolen  float64   `json:"stolen_share"`
 	Gaps    []float64 `json:"gaps_ms"`
 }
 
@@ -39,10 +40,22 @@ func (t peerTimes) latency(n int64) bench.Latency {
 	return bench.Latency{Count: n, P50: t.P50, P99: t.P99, Max: t.Max}
 }
 
+// version asks a server's binary which it is; "" when it does not say.
+func version(ctx context.Context, binary string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return line
+}
+
 // peer is a system that peerbench drives.
-func (c Config) peer(name string, args ...string) system {
+func (c Config) peer(name, binary string, args ...string) system {
 	return system{name: name, measure: func(ctx context.Context, w Work) (measurement, bench.Result, error) {
-		args := append(slices.Clone(args), "--work="+w.Kind, "--bytes="+strconv.Itoa(c.Bytes),
+		args := append(slices.Clone(args), "--binary="+binary, "--work="+w.Kind, "--bytes="+strconv.Itoa(c.Bytes),
 			"--duration="+c.Duration.String(), "--rounds="+strconv.Itoa(c.Rounds))
 		if w.Outstanding > 0 {
 			args = append(args, "--outstanding="+strconv.Itoa(w.Outstanding))
@@ -64,7 +77,9 @@ func (c Config) peer(name string, args ...string) system {
 		if err := cmd.Run(); err != nil {
 			return measurement{}, bench.Result{}, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 		}
-		return peerFigures(w, stdout.Bytes())
+		m, res, err := peerFigures(w, stdout.Bytes())
+		res.Versions.System = version(ctx, binary)
+		return m, res, err
 	}}
 }
 
@@ -80,7 +95,7 @@ func peerFigures(w Work, out []byte) (measurement, bench.Result, error) {
 	res := bench.Result{
 		Workload: w.Kind, Label: w.Name(), Time: time.Now().UTC(), Machine: bench.ThisMachine(), Versions: bench.Versions{Load: bench.LoadVersion()},
 		Seconds: p.Seconds, Count: p.Ops, Rate: p.Rate, Latency: map[string]bench.Latency{"ack": p.Ack.latency(p.Ops)},
-		Resources: bench.Resources{NodeCPUPerOpUS: p.Server, LoadCPUPerOpUS: p.Load, StoredBytesPerOp: p.Disk},
+		Resources: bench.Resources{NodeCPUPerOpUS: p.Server, LoadCPUPerOpUS: p.Load, StoredBytesPerOp: p.Disk, StolenShare: p.Stolen},
 	}
 	if p.Failed > 0 {
 		res.Errors = map[string]int64{"failed": p.Failed}

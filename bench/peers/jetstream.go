@@ -147,8 +147,18 @@ func (j *jetstream) append(ctx context.Context, body []byte) error {
 	return err
 }
 
-// appendLoop spreads n publishes in flight over the connections. The stream
-// answers in order, so each connection waits for its oldest.
+// own are the subjects of connection c of so many. A stream answers in order, so that
+// a connection of one stream need only wait for its oldest publish; over several,
+// the slowest would hold up what the others could take.
+func (j *jetstream) own(c, conns int) (subjects []string) {
+	for i := c % j.streams; i < j.streams; i += conns {
+		subjects = append(subjects, j.subjects[i])
+	}
+	return subjects
+}
+
+// appendLoop spreads n publishes in flight over the connections, and these over the
+// streams.
 func (j *jetstream) appendLoop(ctx context.Context, n int, body []byte, done func(time.Duration, error)) error {
 	var wg sync.WaitGroup
 	conns := min(n, natsConns)
@@ -157,22 +167,22 @@ func (j *jetstream) appendLoop(ctx context.Context, n int, body []byte, done fun
 		if c < n%conns {
 			window++
 		}
-		wg.Go(func() { j.pipeline(ctx, j.contexts[c], window, body, done) })
+		wg.Go(func() { j.pipeline(ctx, j.contexts[c], j.own(c, conns), window, body, done) })
 	}
 	wg.Wait()
 	return nil
 }
 
-func (j *jetstream) pipeline(ctx context.Context, x js.JetStream, window int, body []byte, done func(time.Duration, error)) {
+func (j *jetstream) pipeline(ctx context.Context, x js.JetStream, subjects []string, window int, body []byte, done func(time.Duration, error)) {
 	type sent struct {
 		at time.Time
 		f  js.PubAckFuture
 	}
 	queue := make([]sent, 0, window)
-	for ctx.Err() == nil {
-		for len(queue) < window {
+	for next := 0; ctx.Err() == nil; {
+		for ; len(queue) < window; next++ {
 			at := time.Now()
-			f, err := x.PublishAsync(j.nextSubject(), body)
+			f, err := x.PublishAsync(subjects[next%len(subjects)], body)
 			if err != nil {
 				done(0, err)
 				return

@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParse(t *testing.T) {
@@ -30,5 +31,41 @@ func TestParse(t *testing.T) {
 				t.Errorf("parse = %v, want an error with %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestOwnStreams: every stream has connections, and a connection has one stream
+// wherever there are enough of them.
+func TestOwnStreams(t *testing.T) {
+	for _, tt := range []struct{ streams, conns int }{{1, 1}, {1, 32}, {8, 32}, {5, 32}, {8, 3}, {64, 32}, {8, 8}} {
+		j := &jetstream{streams: tt.streams}
+		for i := range tt.streams {
+			j.subjects = append(j.subjects, subjectOf(i))
+		}
+		used := map[string]bool{}
+		for c := range tt.conns {
+			own := j.own(c, tt.conns)
+			if len(own) == 0 || tt.conns >= tt.streams && len(own) != 1 {
+				t.Errorf("%d streams, connection %d of %d has %v", tt.streams, c, tt.conns, own)
+			}
+			for _, s := range own {
+				used[s] = true
+			}
+		}
+		if len(used) != tt.streams {
+			t.Errorf("%d connections use %d of %d streams", tt.conns, len(used), tt.streams)
+		}
+	}
+}
+
+func TestParseStolen(t *testing.T) {
+	const line = "cpu  1728776 227388 675705 3568131 104221 0 107233 331070 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
+	if got, want := parseStolen([]byte(line)), 3_310_700*time.Millisecond; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, bad := range []string{"", "cpu", "cpu0 1 2 3 4 5 6 7 8"} {
+		if got := parseStolen([]byte(bad)); got != 0 {
+			t.Errorf("%q gives %v", bad, got)
+		}
 	}
 }

@@ -103,6 +103,29 @@ func cpuOf(ps []*process) time.Duration {
 	return sum
 }
 
+// stolen is the time that the host of a virtual machine took from the processors
+// while they had work: the eighth number of the first line of /proc/stat.
+func stolen() time.Duration {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	return parseStolen(b)
+}
+
+func parseStolen(b []byte) time.Duration {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	f := bytes.Fields(line)
+	if len(f) < 9 || string(f[0]) != "cpu" {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(f[8]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * 10 * time.Millisecond
+}
+
 func ownCPU() time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {

@@ -23,6 +23,7 @@ type Result struct {
 	ServerCPU   float64   `json:"server_cpu_us_per_op"` // of the three processes together
 	LoadCPU     float64   `json:"load_cpu_us_per_op"`
 	DiskBytes   float64   `json:"disk_bytes_per_op,omitempty"` // growth of the three data directories
+	Stolen      float64   `json:"stolen_share"`                // of all processors, by the host of a virtual machine
 	Gaps        []float64 `json:"gaps_ms,omitempty"`           // failover: kill to next acknowledgement
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,11 +85,12 @@ type meter struct {
 	r         *runner
 	at        time.Time
 	cpu, load time.Duration
+	stolen    time.Duration
 	disk      int64
 }
 
 func (r *runner) begin() meter {
-	return meter{r: r, at: time.Now(), cpu: cpuOf(r.s.procs()), load: ownCPU(), disk: diskBytes(r.dir)}
+	return meter{r: r, at: time.Now(), cpu: cpuOf(r.s.procs()), load: ownCPU(), stolen: stolen(), disk: diskBytes(r.dir)}
 }
 
 func (m meter) end(ops int64) {
@@ -97,6 +99,7 @@ func (m meter) end(ops int64) {
 	cpu, load := cpuOf(m.r.s.procs())-m.cpu, ownCPU()-m.load
 	res.Ops, res.Seconds = ops, took.Seconds()
 	res.Rate = float64(ops) / took.Seconds()
+	res.Stolen = (stolen() - m.stolen).Seconds() / took.Seconds() / float64(runtime.NumCPU())
 	if n := float64(max(ops, 1)); ops > 0 {
 		res.ServerCPU = float64(cpu.Microseconds()) / n
 		res.LoadCPU = float64(load.Microseconds()) / n

@@ -54,8 +54,8 @@ func (l Load) Validate() error {
 	positive("node-cores", l.NodeCores)
 	positive("node-memory", l.NodeMemoryBytes)
 	positive("node-disk", l.NodeDiskBytes)
-	if !(l.PeakFactor >= 1) {
-		errs = append(errs, fmt.Errorf("--peak: %v is below 1", l.PeakFactor))
+	if !(l.PeakFactor >= 1) || math.IsInf(l.PeakFactor, 0) {
+		errs = append(errs, fmt.Errorf("--peak: %v is not a number from 1 on", l.PeakFactor))
 	}
 	if l.Replicas != math.Trunc(l.Replicas) || l.Replicas < 1 || l.Replicas > 7 {
 		errs = append(errs, fmt.Errorf("--replicas: %v is not a whole number from 1 to 7", l.Replicas))

@@ -70,6 +70,7 @@ func TestComputeRefuses(t *testing.T) {
 		{"no users", func(l *Load) { l.DailyUsers = 0 }, "--users"},
 		{"not a number", func(l *Load) { l.MessageBytes = math.NaN() }, "--bytes"},
 		{"share over one", func(l *Load) { l.OnlineShare = 1.5 }, "--online"},
+		{"peak without end", func(l *Load) { l.PeakFactor = math.Inf(1) }, "--peak"},
 		{"half a replica", func(l *Load) { l.Replicas = 2.5 }, "--replicas"},
 		{"peak below the average", func(l *Load) { l.PeakFactor = 0.5 }, "--peak"},
 		{"node too small", func(l *Load) { l.NodeMemoryBytes = 1 << 20 }, "--node-memory"},

@@ -64,23 +64,74 @@ func number(r *bench.Result, name string) (float64, bool) {
 	return v, ok
 }
 
-// load tells apart results that are not points of one line.
-func load(r *bench.Result) string {
-	parts := []string{r.System}
-	for _, k := range slices.Sorted(maps.Keys(r.Config)) {
-		if slices.Contains([]string{"outstanding", "connections", "rate", "share", "subscribers", "turn", "page_limit"}, k) {
-			continue
+// aside are settings that are axes of the plots, or follow from others.
+var aside = []string{"outstanding", "connections", "rate", "share", "subscribers", "turn", "work", "page_limit"}
+
+// setting is what a result's configuration says under a name, for a legend; "" for
+// nothing.
+func setting(r *bench.Result, name string) string {
+	if slices.Contains(aside, name) {
+		return ""
+	}
+	title := strings.ReplaceAll(name, "_", " ")
+	switch v := r.Config[name].(type) {
+	case float64:
+		if v != 0 {
+			return fmt.Sprintf("%s %g", title, v)
 		}
-		switch v := r.Config[k].(type) {
-		case float64:
-			if v != 0 {
-				parts = append(parts, fmt.Sprintf("%s %g", strings.ReplaceAll(k, "_", " "), v))
-			}
-		case string:
-			parts = append(parts, v)
+	case bool:
+		if v {
+			return title
+		}
+	case string:
+		return v
+	}
+	return ""
+}
+
+// names gives each result its name in a legend or on an axis: what base says, and
+// the settings in which results of that name differ.
+func names(results []*bench.Result, base func(*bench.Result) string) []string {
+	settings := map[string]map[string]map[string]bool{} // base → setting → texts
+	for _, r := range results {
+		b := base(r)
+		if settings[b] == nil {
+			settings[b] = map[string]map[string]bool{}
+		}
+		for k := range r.Config {
+			settings[b][k] = map[string]bool{}
 		}
 	}
-	return strings.Join(parts, ", ")
+	for _, r := range results {
+		for k, texts := range settings[base(r)] {
+			texts[setting(r, k)] = true
+		}
+	}
+	all := make([]string, len(results))
+	for i, r := range results {
+		parts := []string{base(r)}
+		of := settings[parts[0]]
+		for _, k := range slices.Sorted(maps.Keys(of)) {
+			if text := setting(r, k); len(of[k]) > 1 && text != "" {
+				parts = append(parts, text)
+			}
+		}
+		all[i] = strings.Join(parts, ", ")
+	}
+	return all
+}
+
+// left says how many of n lines are not drawn; "" when all are.
+func left(n int) string {
+	if n <= linesMax {
+		return ""
+	}
+	return fmt.Sprintf("The first %d of %d lines; the table has all.", linesMax, n)
+}
+
+// noted joins what is to be said under a plot.
+func noted(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), " ")
 }
 
 // series gathers the points of the lines of a plot; points at the same place
@@ -92,6 +143,12 @@ func (s series) add(line string, x, y float64) {
 		s[line] = make(map[float64][]float64)
 	}
 	s[line][x] = append(s[line][x], y)
+}
+
+// style is how line i is drawn: there are fewer colours than lines, and those that
+// share one differ in their dashes.
+func style(i int) draw.LineStyle {
+	return draw.LineStyle{Color: plotutil.Color(i), Width: vg.Points(1.5), Dashes: plotutil.Dashes(i / len(plotutil.DefaultColors))}
 }
 
 func (s series) draw(p *plot.Plot) error {
@@ -106,8 +163,8 @@ func (s series) draw(p *plot.Plot) error {
 		if err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		line.Color, line.Width = plotutil.Color(i), vg.Points(1.5)
-		dots.Color, dots.Shape = plotutil.Color(i), draw.CircleGlyph{}
+		line.LineStyle = style(i)
+		dots.Color, dots.Shape = line.Color, draw.CircleGlyph{}
 		p.Add(line, dots)
 		p.Legend.Add(name, line, dots)
 	}
@@ -135,13 +192,24 @@ func logScale(a *plot.Axis, room float64) {
 // powers of ten.
 func legendRoom(n int) float64 { return 0.2 * float64(min(n, linesMax)) }
 
+// closedLoop gives the results that have a number of operations outstanding.
+func closedLoop(results []bench.Result) (closed []*bench.Result) {
+	for i := range results {
+		if _, ok := number(&results[i], "outstanding"); ok && results[i].Rate > 0 {
+			closed = append(closed, &results[i])
+		}
+	}
+	return closed
+}
+
+func system(r *bench.Result) string { return r.System }
+
 func throughput(results []bench.Result) ([]figure, error) {
 	s := make(series)
-	for i := range results {
-		r := &results[i]
-		if n, ok := number(r, "outstanding"); ok && r.Rate > 0 {
-			s.add(load(r), n, r.Rate)
-		}
+	closed := closedLoop(results)
+	for i, line := range names(closed, system) {
+		n, _ := number(closed[i], "outstanding")
+		s.add(line, n, closed[i].Rate)
 	}
 	if len(s) == 0 {
 		return nil, nil
@@ -152,19 +220,17 @@ func throughput(results []bench.Result) ([]figure, error) {
 	}
 	logScale(&p.X, 0)
 	logScale(&p.Y, legendRoom(len(s)))
-	return []figure{{"throughput", "Throughput", "Closed loop: each answer starts the next operation.", p, height}}, nil
+	return []figure{{"throughput", "Throughput", noted("Closed loop: each answer starts the next operation.", left(len(s))), p, height}}, nil
 }
 
 func tradeoff(results []bench.Result) ([]figure, error) {
 	s := make(series)
-	for i := range results {
-		r := &results[i]
-		ack, ok := r.Latency["ack"]
-		if _, closed := number(r, "outstanding"); !ok || !closed || r.Rate <= 0 || ack.P50 <= 0 {
-			continue
+	closed := closedLoop(results)
+	for i, line := range names(closed, system) {
+		if ack := closed[i].Latency["ack"]; ack.P50 > 0 {
+			s.add(line+", p50", closed[i].Rate, ack.P50)
+			s.add(line+", p99", closed[i].Rate, ack.P99)
 		}
-		s.add(load(r)+", p50", r.Rate, ack.P50)
-		s.add(load(r)+", p99", r.Rate, ack.P99)
 	}
 	if len(s) == 0 {
 		return nil, nil
@@ -175,7 +241,7 @@ func tradeoff(results []bench.Result) ([]figure, error) {
 	}
 	logScale(&p.X, 0)
 	logScale(&p.Y, legendRoom(len(s)))
-	return []figure{{"tradeoff", "Latency over throughput", "The same points: what more load costs.", p, height}}, nil
+	return []figure{{"tradeoff", "Latency over throughput", noted("The same points: what more load costs.", left(len(s))), p, height}}, nil
 }
 
 // curve is the quantiles at which percentile curves are drawn: 1 - 1/2^k.
@@ -206,44 +272,31 @@ func (shareTicks) Ticks(_, most float64) []plot.Tick {
 }
 
 func percentiles(results []bench.Result) ([]figure, error) {
-	type line struct {
-		name string
-		h    *bench.Histogram
-	}
-	byLoad := make(map[string][]line) // workload and kind of latency → lines
+	byLoad := make(map[string][]*bench.Result) // workload and kind of latency → results
+	kinds := make(map[string]string)
 	for i := range results {
 		r := &results[i]
-		for _, kind := range slices.Sorted(maps.Keys(r.Latency)) {
-			l := r.Latency[kind]
+		for kind, l := range r.Latency {
 			if l.Count == 0 || l.HDR == "" {
 				continue
 			}
-			h, err := l.Histogram()
-			if err != nil {
-				return nil, fmt.Errorf("report: %s %s: %w", r.Workload, r.Label, err)
-			}
 			key := r.Workload + ", " + strings.ReplaceAll(kind, "_", " ")
-			byLoad[key] = append(byLoad[key], line{r.System + " " + r.Label, h})
+			byLoad[key], kinds[key] = append(byLoad[key], r), kind
 		}
 	}
 	var all []figure
 	for _, key := range slices.Sorted(maps.Keys(byLoad)) {
 		p := newPlot("Percentiles: "+key, "share of answers that were at least so fast", "latency, ms")
-		merged := make(map[string]*bench.Histogram) // repeated measurements of one point are one line
-		var names []string
-		for _, l := range byLoad[key] {
-			if merged[l.name] == nil {
-				merged[l.name] = bench.NewHistogram()
-				names = append(names, l.name)
-			}
-			merged[l.name].Merge(l.h)
+		merged, order, err := mergedCurves(byLoad[key], kinds[key])
+		if err != nil {
+			return nil, err
 		}
-		for i, name := range names[:min(len(names), linesMax)] {
+		for i, name := range order[:min(len(order), linesMax)] {
 			drawn, err := plotter.NewLine(curve(merged[name]))
 			if err != nil {
 				return nil, fmt.Errorf("report: %w", err)
 			}
-			drawn.Color, drawn.Width = plotutil.Color(i), vg.Points(1.5)
+			drawn.LineStyle = style(i)
 			p.Add(drawn)
 			p.Legend.Add(name, drawn)
 		}
@@ -251,11 +304,31 @@ func percentiles(results []bench.Result) ([]figure, error) {
 			continue // one answer makes no curve
 		}
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, shareTicks{}
-		logScale(&p.Y, legendRoom(len(names)))
+		logScale(&p.Y, legendRoom(len(order)))
 		name := "percentiles-" + strings.NewReplacer(", ", "-", " ", "-").Replace(key)
-		all = append(all, figure{name, "Percentiles: " + key, "", p, height})
+		all = append(all, figure{name, "Percentiles: " + key, left(len(order)), p, height})
 	}
 	return all, nil
+}
+
+// mergedCurves gives the histogram of each line, in the order of the results:
+// repeated measurements of one point are one line.
+func mergedCurves(results []*bench.Result, kind string) (merged map[string]*bench.Histogram, order []string, err error) {
+	merged = make(map[string]*bench.Histogram)
+	lines := names(results, func(r *bench.Result) string { return r.System + " " + r.Label })
+	for i, r := range results {
+		l := r.Latency[kind]
+		h, err := l.Histogram()
+		if err != nil {
+			return nil, nil, fmt.Errorf("report: %s %s: %w", r.Workload, r.Label, err)
+		}
+		if merged[lines[i]] == nil {
+			merged[lines[i]] = bench.NewHistogram()
+			order = append(order, lines[i])
+		}
+		merged[lines[i]].Merge(h)
+	}
+	return merged, order, nil
 }
 
 func timelines(results []bench.Result) ([]figure, error) {
@@ -319,35 +392,60 @@ func addLabels(p *plot.Plot, at plotter.XYLabels) error {
 	return nil
 }
 
-// bars compares the systems where there is more than one.
-func bars(results []bench.Result) ([]figure, error) {
-	rates := make(map[string]map[string][]float64) // work → system → rates
-	systems := make(map[string]bool)
+// bySystem gives the rates of each work that more than one system was given: work →
+// system → rates. The same work of two comparisons, such as of one log and of
+// eight, is two.
+func bySystem(results []bench.Result) map[string]map[string][]float64 {
+	title := func(r *bench.Result) string {
+		if strings.HasPrefix(r.Label, r.Workload) {
+			return r.Label
+		}
+		return r.Workload + " " + r.Label
+	}
+	comparisons := make(map[string]map[string]bool) // title → what was compared
+	for i := range results {
+		t := title(&results[i])
+		if comparisons[t] == nil {
+			comparisons[t] = make(map[string]bool)
+		}
+		comparisons[t][setting(&results[i], "compared")] = true
+	}
+	rates := make(map[string]map[string][]float64)
 	for i := range results {
 		r := &results[i]
+		work := title(r)
+		if text := setting(r, "compared"); len(comparisons[work]) > 1 && text != "" {
+			work += ", " + text
+		}
 		if r.Rate <= 0 {
 			continue
 		}
-		work := r.Workload + " " + r.Label
 		if rates[work] == nil {
 			rates[work] = make(map[string][]float64)
 		}
 		rates[work][r.System] = append(rates[work][r.System], r.Rate)
-		systems[r.System] = true
 	}
-	var works []string
-	for _, w := range slices.Sorted(maps.Keys(rates)) {
-		if len(rates[w]) > 1 {
-			works = append(works, w)
+	maps.DeleteFunc(rates, func(_ string, by map[string][]float64) bool { return len(by) < 2 })
+	return rates
+}
+
+// bars compares the systems where there is more than one.
+func bars(results []bench.Result) ([]figure, error) {
+	rates := bySystem(results)
+	works := slices.Sorted(maps.Keys(rates))
+	systems := make(map[string]bool)
+	for _, by := range rates {
+		for system := range by {
+			systems[system] = true
 		}
 	}
 	if len(works) == 0 {
 		return nil, nil
 	}
 	p := newPlot("Comparison", "operations per second, median", "")
-	names := slices.Sorted(maps.Keys(systems))
+	sides := slices.Sorted(maps.Keys(systems))
 	wide := vg.Points(11)
-	for i, system := range names {
+	for i, system := range sides {
 		values := make(plotter.Values, len(works))
 		for k, w := range works {
 			if v := rates[w][system]; len(v) > 0 {
@@ -360,13 +458,14 @@ func bars(results []bench.Result) ([]figure, error) {
 		}
 		b.Horizontal = true
 		b.Color = plotutil.Color(i)
-		b.Offset = wide * vg.Length(float64(len(names)-1)/2-float64(i))
+		b.Offset = wide * vg.Length(float64(len(sides)-1)/2-float64(i))
 		p.Add(b)
 		p.Legend.Add(system, b)
 	}
 	p.Legend.Left = false
 	p.Legend.Top = false
 	p.NominalY(works...)
-	tall := max(height, vg.Length(len(works)*(len(names)+1))*wide+3*vg.Centimeter)
+	p.X.Max *= 1.4 // room for the legend
+	tall := max(height, vg.Length(len(works)*(len(sides)+1))*wide+3*vg.Centimeter)
 	return []figure{{"comparison", "Comparison", "Each bar is the median of its measurements.", p, tall}}, nil
 }

@@ -42,6 +42,7 @@ type Node struct {
 	place  int    // its position in a spawned cluster
 	peer   string // HOST:PORT for the other nodes
 	in     func(start func() error) error
+	grace  time.Duration // for a graceful stop
 
 	mu   sync.Mutex
 	pid  int
@@ -143,7 +144,7 @@ func (t *Target) newNode(place int) (*Node, error) {
 	id := fmt.Sprintf("n%d", t.named)
 	host := "127.0.0.1"
 	n := &Node{
-		ID: id, binary: t.binary, place: place, in: func(start func() error) error { return start() },
+		ID: id, binary: t.binary, place: place, grace: stopMax, in: func(start func() error) error { return start() },
 		Data: filepath.Join(t.Dir, id), log: filepath.Join(t.Dir, id+".log"),
 	}
 	if t.network != nil {
@@ -232,21 +233,22 @@ func spread(s Status, nodes int) int {
 
 // WaitReady waits until a node serves.
 func (t *Target) WaitReady(ctx context.Context, n *Node) error {
+	var last error
 	for {
 		if err := n.alive(); err != nil {
 			return err
 		}
-		if t.ready(ctx, n) {
+		err := t.admin(ctx, "GET", n.URL+"/readyz", nil, nil)
+		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil {
+			last = err // and not that the wait is over
+		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("%s is not ready: %w", n.ID, err)
+			return fmt.Errorf("%s is not ready: %w", n.ID, errors.Join(err, last))
 		}
 	}
-}
-
-func (t *Target) ready(ctx context.Context, n *Node) bool {
-	return t.admin(ctx, "GET", n.URL+"/readyz", nil, nil) == nil
 }
 
 func (t *Target) tails() string {
@@ -319,24 +321,50 @@ func (n *Node) Signal(s os.Signal) error {
 	return n.cmd.Process.Signal(s)
 }
 
+// stopMax is how long a graceful stop may take. A node that hangs in it would
+// otherwise hang the run, too, and an interrupt could not end it.
+const stopMax = time.Minute
+
 // Kill ends the process as a crash would and waits for its end.
-func (n *Node) Kill() error { return n.end(syscall.SIGKILL) }
+func (n *Node) Kill() error {
+	done, err := n.end(syscall.SIGKILL)
+	if err == nil {
+		<-done
+	}
+	return err
+}
 
-// Stop asks the process to stop gracefully and waits for its end.
-func (n *Node) Stop() error { return n.end(syscall.SIGTERM) }
-
-func (n *Node) end(s syscall.Signal) error {
-	n.mu.Lock()
-	cmd, done, pid := n.cmd, n.done, n.pid
-	n.mu.Unlock()
-	if cmd == nil || pid == 0 {
+// Stop asks the process to stop gracefully and waits for its end; after stopMax it
+// is killed, which is an error.
+func (n *Node) Stop() error {
+	done, err := n.end(syscall.SIGTERM)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(n.grace)
+	defer timer.Stop()
+	select {
+	case <-done:
 		return nil
+	case <-timer.C:
+		return errors.Join(fmt.Errorf("%s did not stop within %v", n.ID, n.grace), n.Kill())
 	}
-	if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("%v to %s: %w", s, n.ID, err)
+}
+
+// ended is closed: the end of what does not run.
+var ended = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// end sends a signal that ends the process; done is closed when it has.
+func (n *Node) end(s syscall.Signal) (done <-chan struct{}, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil || n.pid == 0 {
+		return ended, nil
 	}
-	<-done
-	return nil
+	if err := n.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return nil, fmt.Errorf("%v to %s: %w", s, n.ID, err)
+	}
+	return n.done, nil
 }
 
 const logTailBytes = 8 << 10

@@ -33,7 +33,7 @@ type Target struct {
 }
 
 // Attach is a cluster that runs already. Give the secret that signs its
-// tokens, or one token; pids may be empty.
+// tokens, or one token; pids are those of all nodes, or none.
 func Attach(addresses []string, secret []byte, token string, pids []int) (*Target, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("target: no address")
@@ -41,10 +41,13 @@ func Attach(addresses []string, secret []byte, token string, pids []int) (*Targe
 	if len(secret) == 0 && token == "" {
 		return nil, errors.New("target: give the secret of the tokens, or a token")
 	}
+	if len(pids) != 0 && len(pids) != len(addresses) {
+		return nil, fmt.Errorf("target: %d processes for %d addresses; the processor time of the nodes needs all, in the same order", len(pids), len(addresses))
+	}
 	t := &Target{secret: bytes.TrimSpace(secret), token: token, http: newHTTP(nil)}
 	for i, a := range addresses {
 		n := &Node{ID: fmt.Sprintf("node%d", i+1), URL: baseURL(a)}
-		if i < len(pids) {
+		if len(pids) > 0 {
 			n.pid = pids[i]
 		}
 		t.Nodes = append(t.Nodes, n)

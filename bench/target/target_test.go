@@ -2,7 +2,10 @@ package target
 
 import (
 	"encoding/base64"
+	"errors"
 	"net"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,7 +79,7 @@ func TestMint(t *testing.T) {
 }
 
 func TestAttach(t *testing.T) {
-	tg, err := Attach([]string{"127.0.0.1:1", "https://x:2/"}, []byte("secret\n"), "", []int{1 << 30})
+	tg, err := Attach([]string{"127.0.0.1:1", "https://x:2/"}, []byte("secret\n"), "", []int{1 << 30, 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +98,12 @@ func TestAttach(t *testing.T) {
 	}{{nil, "s"}, {[]string{"x:1"}, ""}} {
 		if _, err := Attach(bad.addrs, []byte(bad.secret), "", nil); err == nil {
 			t.Errorf("Attach(%v, %q) succeeds", bad.addrs, bad.secret)
+		}
+	}
+	// Processor time of some of the nodes, called that of all, would be wrong.
+	for _, pids := range [][]int{{1}, {1, 2, 3}} {
+		if _, err := Attach([]string{"x:1", "y:1"}, []byte("s"), "", pids); err == nil {
+			t.Errorf("Attach of two nodes with processes %v succeeds", pids)
 		}
 	}
 }
@@ -119,5 +128,28 @@ func TestFreeAddress(t *testing.T) {
 		if n, err := strconv.Atoi(port); err != nil || n < portMin || n >= portMax {
 			t.Errorf("%s is outside of %d to %d", addr, portMin, portMax)
 		}
+	}
+}
+
+// TestStopIsBounded: a node that does not stop is a finding, not a reason to wait.
+func TestStopIsBounded(t *testing.T) {
+	n := &Node{
+		ID: "n1", binary: "/bin/sh", args: []string{"-c", "trap '' TERM; echo deaf; exec sleep 60"}, grace: 100 * time.Millisecond,
+		log: filepath.Join(t.TempDir(), "log"), in: func(start func() error) error { return start() },
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.tail(1), "deaf"); {
+		if time.Now().After(deadline) {
+			t.Fatal("the process says nothing")
+		}
+		runtime.Gosched()
+	}
+	if err := n.Stop(); err == nil || !strings.Contains(err.Error(), "n1 did not stop within 100ms") || n.PID() != 0 {
+		t.Errorf("Stop = %v, process %d", err, n.PID())
+	}
+	if err := errors.Join(n.Stop(), n.Kill()); err != nil {
+		t.Errorf("what does not run is stopped: %v", err)
 	}
 }

@@ -121,7 +121,18 @@ const exitUnjudged = 2
 // errBroken says that at least one run found a broken promise.
 var errBroken = errors.New("a promise was broken")
 
-func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stderr io.Writer) error {
+func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stderr io.Writer) (err error) {
+	if f.runs < 1 {
+		return fmt.Errorf("--runs: %d is below 1", f.runs)
+	}
+	cfg.Dir = "." // each run gets its own
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	save, err := saver(f.results)
+	if err != nil {
+		return fmt.Errorf("--results: %w", err)
+	}
 	if f.dir == "" {
 		dir, err := os.MkdirTemp("", "chaos-")
 		if err != nil {
@@ -133,15 +144,15 @@ func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stder
 	broken, unjudged, first := 0, 0, cfg.Seed
 	for i := range f.runs {
 		cfg.Seed = first + uint64(i)
-		cfg.Dir = filepath.Join(f.dir, fmt.Sprintf("seed-%d-%d", cfg.Seed, time.Now().Unix()))
+		cfg.Dir = filepath.Join(f.dir, fmt.Sprintf("seed-%d-%d-%d", cfg.Seed, time.Now().Unix(), os.Getpid()))
 		res, err := chaos.Run(cmd.Context(), cfg)
-		if errors.Is(err, chaos.ErrMeans) || cmd.Context().Err() != nil {
+		if errors.Is(err, chaos.ErrMeans) {
 			return err
 		}
-		if err := saveResult(f.results, res); err != nil {
-			return err
+		if cmd.Context().Err() != nil {
+			return errors.Join(err, tellKept(stderr, res))
 		}
-		if err := tellRun(stdout, res); err != nil {
+		if err := errors.Join(tellRun(stdout, res), save(res)); err != nil {
 			return err
 		}
 		if !res.OK {
@@ -150,7 +161,7 @@ func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stder
 			} else {
 				broken++
 			}
-			if _, err := fmt.Fprintf(stderr, "kept in %s; again: %s\n", res.Kept, res.Replay); err != nil {
+			if err := tellKept(stderr, res); err != nil {
 				return err
 			}
 		}
@@ -164,15 +175,34 @@ func chaosRuns(cmd *cobra.Command, cfg chaos.Config, f chaosFlags, stdout, stder
 	return nil
 }
 
-func saveResult(path string, res chaos.Result) error {
+// tellKept says where a run is kept, if it is, and how to do it again.
+func tellKept(w io.Writer, res chaos.Result) error {
+	kept := ""
+	if res.Kept != "" {
+		kept = "kept in " + res.Kept + "; "
+	}
+	_, err := fmt.Fprintf(w, "%sagain: %s\n", kept, res.Replay)
+	return err
+}
+
+// saver opens the file for results, so that a run does not end before it is known
+// that its result can be kept.
+func saver(path string) (save func(chaos.Result) error, err error) {
 	if path == "" {
-		return nil
+		return func(chaos.Result) error { return nil }, nil
 	}
-	w, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	open := func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644) }
+	w, err := open()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(json.NewEncoder(w).Encode(res), w.Close())
+	return func(res chaos.Result) error {
+		w, err := open()
+		if err != nil {
+			return err
+		}
+		return errors.Join(json.NewEncoder(w).Encode(res), w.Close())
+	}, w.Close()
 }
 
 func tellRun(w io.Writer, res chaos.Result) error {

@@ -49,7 +49,7 @@ func commonFlags(cmd *cobra.Command) *common {
 	fs.StringSliceVar(&c.addresses, "target", nil, "client addresses of a running cluster, HOST:PORT separated by commas")
 	fs.StringVar(&c.secretFile, "secret-file", "", "with --target: file with the secret that signs tokens (or CHATNODE_AUTH_SECRET)")
 	fs.StringVar(&c.token, "token", "", "with --target: one bearer token instead of the secret")
-	fs.IntSliceVar(&c.pids, "pid", nil, "with --target: processes of the nodes, for their processor time")
+	fs.IntSliceVar(&c.pids, "pid", nil, "with --target: processes of all the nodes, in the same order, for their processor time")
 	fs.IntVar(&c.spawn, "spawn", 0, "start this many nodes for the run and end them after it")
 	fs.StringVar(&c.binary, "binary", "", "with --spawn: the chatnode binary (default: beside this one, else in the path)")
 	fs.StringVar(&c.dir, "dir", "", "with --spawn: directory for the data, kept after the run (default: a temporary one)")
@@ -60,10 +60,10 @@ func commonFlags(cmd *cobra.Command) *common {
 	fs.BoolVar(&c.debug, "debug-ports", false, "with --spawn: open the nodes' ports for profiles and print them")
 	fs.StringVar(&c.out, "out", "", "append the results to this file (default: standard output)")
 	fs.BoolVar(&c.text, "text", false, "write the results for people, not as JSON lines")
-	fs.Uint64Var(&c.seed, "seed", 0, "seed of everything drawn at random (default: drawn, and in the result)")
+	fs.Uint64Var(&c.seed, "seed", 0, "seed of what is drawn at random, but for names (default: drawn, and in the result)")
 	fs.BoolVar(&c.quiet, "quiet", false, "no progress")
 	fs.StringVar(&c.profile, "cpuprofile", "", "write a profile of the load itself to this file")
-	fs.DurationVar(&c.startup, "startup-timeout", time.Minute, "longest wait for a healthy cluster")
+	fs.DurationVar(&c.startup, "startup-timeout", time.Minute, "longest wait for a healthy cluster, or for the nodes of --target to answer")
 	return c
 }
 
@@ -88,10 +88,27 @@ func (c *common) target(ctx context.Context, a *app) (*target.Target, error) {
 			}
 			secret = bytes.TrimSpace(b)
 		}
-		return target.Attach(c.addresses, secret, c.token, c.pids)
+		t, err := target.Attach(c.addresses, secret, c.token, c.pids)
+		if err != nil {
+			return nil, err
+		}
+		return t, c.reach(ctx, t)
 	default:
 		return nil, errors.New("give --spawn N or --target HOST:PORT,…")
 	}
+}
+
+// reach waits until every node of a cluster that runs already answers: a client
+// would try for ever.
+func (c *common) reach(ctx context.Context, t *target.Target) error {
+	ctx, cancel := context.WithTimeout(ctx, c.startup)
+	defer cancel()
+	for _, n := range t.Nodes {
+		if err := t.WaitReady(ctx, n); err != nil {
+			return fmt.Errorf("%s: %w", n.URL, err)
+		}
+	}
+	return nil
 }
 
 // env gives a variable of the environment that the process was given.

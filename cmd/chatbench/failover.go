@@ -43,6 +43,9 @@ Conversations whose groups did not notice are left out of the gaps. Give several
 			if err := one.Validate(); err != nil {
 				return err
 			}
+			if c.spawn == 0 && len(c.addresses) > 0 && !one.Harmless() {
+				return bench.ErrNotSpawned
+			}
 			all = append(all, one)
 			c.network = c.network || one.CutsNetwork()
 		}

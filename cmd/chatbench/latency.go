@@ -23,7 +23,7 @@ maximum (--share), which is measured first unless --max gives it.`,
 	fs.Float64SliceVar(&w.Rates, "rate", nil, "messages per second, one point each")
 	fs.Float64SliceVar(&w.Shares, "share", w.Shares, "shares of the maximum, one point each")
 	fs.Float64Var(&w.Max, "max", 0, "the maximum in messages per second (default: measured)")
-	fs.IntVar(&w.Connections, "connections", 0, "connections that send, and as many that receive (default: two per node)")
+	fs.IntVar(&w.Connections, "connections", 0, "connections that send, and as many that receive (default: two per node, more where few conversations need them)")
 	fs.IntVar(&w.Conversations, "conversations", w.Conversations, "conversations written to")
 	fs.Var(&payload, "payload", "bytes of a message")
 	fs.DurationVar(&w.Warmup, "warmup", w.Warmup, "time before the window")

@@ -9,7 +9,11 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // not under nohup; else a lost terminal must not leave mounts and namespaces
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	a := &app{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	code := a.run(ctx, os.Args[1:])
 	stop()

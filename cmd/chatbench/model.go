@@ -113,7 +113,7 @@ failover.`,
 	f.IntVar(&c.Turns, "turns", c.Turns, "paired measurements of each work")
 	f.Var(&payload, "payload", "bytes of a message")
 	f.IntVar(&c.Conversations, "conversations", c.Conversations, "conversations of chatnode")
-	f.IntVar(&c.Streams, "streams", c.Streams, "streams of JetStream that appends take in turn; each is a Raft group")
+	f.IntVar(&c.Streams, "streams", c.Streams, "streams of JetStream that appends are spread over; each is a Raft group")
 	f.DurationVar(&c.Duration, "duration", c.Duration, "window of each measurement")
 	f.IntVar(&c.Rounds, "rounds", c.Rounds, "kills of a failover")
 	f.Uint64Var(&c.Seed, "seed", 0, "seed of the order (default: drawn, and in the results)")

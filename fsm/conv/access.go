@@ -3,6 +3,7 @@ package conv
 import (
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
+	"github.com/chatnode/chatnode/internal/fault/sabotage"
 )
 
 // reading is a conversation as one reader sees it in one snapshot.
@@ -44,6 +45,9 @@ func open(op string, r fsm.Reader, group uint32, conv chat.ConvID, user chat.Use
 			return in, notFound(op)
 		}
 		in.see = Access{Role: member.role, Intervals: member.intervals}
+		if sabotage.NoAccess() {
+			in.see.Intervals = []Interval{{From: 1}}
+		}
 	}
 	in.head, err = readHead(r, &in.prefix)
 	return in, err

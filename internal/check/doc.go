@@ -18,8 +18,10 @@
 //	K6  order: what one device sent to a conversation keeps its order.
 //	K7  realtime, stale, future: appends and default reads are linearizable; a
 //	    read marked stale is still a prefix of the log.
-//	K8  gap, repeat: a subscriber sees every visible entry once, in order.
-//	K9  leak, intruder: who is no member reads nothing and appends nothing.
+//	K8  gap, repeat: a subscriber sees every visible entry once, in order; a page
+//	    shows all that it was asked for.
+//	K9  leak, intruder, denied: who is no member reads nothing and appends
+//	    nothing; who is one is not turned away.
 //
 // [Sweep] is that check. [Porcupine] gives a second opinion by a general
 // linearizability checker on a bounded sample; it uses no sequence number that

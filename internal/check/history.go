@@ -86,11 +86,13 @@ type Op struct {
 	Root   string `json:"root,omitempty"` // "" = not given
 
 	// Reads: entries From, From+1, … at most Limit of them; From 0 asks for the
-	// newest Limit. Head is the head that the answer named.
+	// newest Limit. Head is the head that the answer named; More says that the
+	// answer called itself cut.
 	From    uint64 `json:"from,omitempty"`
 	Limit   uint64 `json:"limit,omitempty"`
 	MinSeq  uint64 `json:"min_seq,omitempty"`
 	Head    uint64 `json:"head,omitempty"`
+	More    bool   `json:"more,omitempty"`
 	Node    string `json:"node,omitempty"`
 	Entries []Seen `json:"entries,omitempty"`
 }

@@ -20,6 +20,18 @@ func (w *world) pick(fits func(*Op) bool) *Op {
 func acked(op *Op) bool { return op.Kind == Append && op.Outcome == OK }
 func full(op *Op) bool  { return op.Kind == Read && len(op.Entries) > 3 }
 
+// admission gives the call that first made a guest a member of the conversation.
+func (w *world) admission(conv string) *Op {
+	w.t.Helper()
+	for i := range w.h.Ops {
+		if op := &w.h.Ops[i]; op.Conv == conv && op.Kind == Members && op.Outcome == OK && op.Changes[0].Role != 0 {
+			return op
+		}
+	}
+	w.t.Fatal("the generated history admits nobody")
+	return nil
+}
+
 // everywhere edits one conversation's log on every replica.
 func (w *world) everywhere(conv string, edit func([]Entry) []Entry) {
 	for i := range w.finals {
@@ -99,6 +111,17 @@ func TestPlanted(t *testing.T) {
 			op := w.pick(full)
 			op.Entries = append(append([]Seen(nil), op.Entries[:1]...), op.Entries[2:]...)
 		}},
+		{"page ends early", Gap, true, func(w *world) {
+			op := w.pick(func(o *Op) bool { return full(o) && o.Head > 0 })
+			op.Entries = op.Entries[:len(op.Entries)-1]
+		}},
+		{"page begins late", Gap, true, func(w *world) {
+			op := w.pick(func(o *Op) bool { return full(o) && o.Head > 0 })
+			op.Entries = op.Entries[1:]
+		}},
+		{"page is empty", Gap, true, func(w *world) {
+			w.pick(func(o *Op) bool { return full(o) && o.Head > 0 }).Entries = nil
+		}},
 		{"stale read", StaleR, true, func(w *world) {
 			op := w.pick(func(o *Op) bool { return full(o) && o.Head > 0 })
 			op.Call, op.Return = op.Call+30_000, op.Return+30_000
@@ -134,6 +157,27 @@ func TestPlanted(t *testing.T) {
 		{"read by a stranger", Leak, false, func(w *world) { w.pick(full).User = "eve" }},
 		{"stream goes on after a removal", Leak, false, func(w *world) {
 			w.h.Streams[0].User = "guest1"
+		}},
+		{"history before the admission", Leak, false, func(w *world) {
+			w.everywhere("c0", func(l []Entry) []Entry { l[0].All = true; return l })
+			add := w.admission("c0")
+			w.h.Ops = append(w.h.Ops, Op{ID: 1 << 40, Kind: Read, Conv: "c0", User: add.Changes[0].User, Outcome: OK,
+				Call: add.Call - 2, Return: add.Call - 1, From: 1, Limit: 1, Entries: []Seen{w.finals[0].Replicas["n1"][0].Seen}})
+		}},
+		{"delivered before the admission", Leak, false, func(w *world) {
+			w.everywhere("c0", func(l []Entry) []Entry { l[0].All = true; return l })
+			add := w.admission("c0")
+			w.h.Streams = append(w.h.Streams, Stream{ID: 1 << 40, Conv: "c0", User: add.Changes[0].User, From: 1,
+				Got: []Delivery{{w.finals[0].Replicas["n1"][0].Seen, add.Call - 1}}})
+		}},
+		{"a member's message turned away", Denied, false, func(w *world) {
+			op := *w.pick(acked)
+			op.ID, op.MsgID, op.Outcome, op.Code, op.N, op.Seq = 1<<40, "turned away", Refused, "not_found", 0, 0
+			w.h.Ops = append(w.h.Ops, op)
+		}},
+		{"a member's read turned away", Denied, false, func(w *world) {
+			op := w.pick(full)
+			op.Outcome, op.Code, op.Entries, op.Head = Refused, "not_found", nil, 0
 		}},
 		{"append by a stranger", Intruder, false, func(w *world) {
 			op := w.pick(acked)

@@ -37,9 +37,34 @@ func (c *conv) reads() {
 		if n := len(op.Entries); n > 0 && op.From > 0 && c.access.constant(op.User) && op.Entries[0].Seq != op.From {
 			c.bad(Gap, "read %d asked from %d and began at %d", op.ID, op.From, op.Entries[0].Seq)
 		}
+		c.whole(op)
 		if op.MinSeq > 0 && c.access.constant(op.User) && newest(op) < op.MinSeq {
 			c.bad(StaleR, "read %d asked for at least seq %d and saw head %d", op.ID, op.MinSeq, newest(op))
 		}
+	}
+}
+
+// whole reports a page that leaves out, at either end, what its own head says is
+// there. A page that was cut says so, and is then short on the side that it was
+// read towards.
+func (c *conv) whole(op *Op) {
+	if op.Head == 0 || op.Head > c.head() || op.Limit == 0 || !c.access.constant(op.User) {
+		return
+	}
+	first, last := op.From, op.Head
+	if op.From == 0 {
+		first = op.Head - min(op.Head, op.Limit) + 1
+	} else if op.Head >= op.From {
+		last = op.From + min(op.Head-op.From, op.Limit-1)
+	}
+	var want, got uint64 = 0, uint64(len(op.Entries))
+	if last >= first {
+		want = last - first + 1
+	}
+	ends := got == 0 || op.Entries[got-1].Seq == last
+	cut := op.More && got > 0 && got < want && (ends || op.From > 0)
+	if (got != want || !ends) && !cut {
+		c.bad(Gap, "read %d showed %d entries where there were %d, from %d to %d (head %d)", op.ID, got, want, first, last, op.Head)
 	}
 }
 

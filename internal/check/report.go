@@ -27,6 +27,7 @@ const (
 	Repeat   Rule = "repeat"
 	Leak     Rule = "leak"
 	Intruder Rule = "intruder"
+	Denied   Rule = "denied"
 	NonLin   Rule = "porcupine"
 )
 

@@ -97,6 +97,7 @@ func (c *conv) check() {
 	c.senders()
 	c.reads()
 	c.leaks()
+	c.denials()
 	c.delivered()
 	c.realtime()
 }

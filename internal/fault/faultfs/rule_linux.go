@@ -35,6 +35,9 @@ type Rule struct {
 // Hits is how often an operation matched.
 func (r *Rule) Hits() int64 { return r.hits.Load() }
 
+// Acted reports whether it has failed or held up an operation.
+func (r *Rule) Acted() bool { return r.Hits() > r.Skip }
+
 // match counts a hit and reports whether the rule acts on it.
 func (r *Rule) match(op Op, path string) bool {
 	if r.Op != op {

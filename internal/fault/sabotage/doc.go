@@ -9,4 +9,5 @@
 //	nofsync    the log answers before its bytes are on disk
 //	nodedup    a retried message is appended again
 //	staleread  a default read is served without asking a quorum
+//	noaccess   a former member reads what came after the removal
 package sabotage

@@ -13,3 +13,6 @@ func NoDedup() bool { return false }
 
 // StaleRead makes a default read skip the quorum round.
 func StaleRead() bool { return false }
+
+// NoAccess shows the whole of a conversation to whoever was a member once.
+func NoAccess() bool { return false }

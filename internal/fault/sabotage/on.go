@@ -17,3 +17,6 @@ func NoDedup() bool { return chosen == "nodedup" }
 
 // StaleRead makes a default read skip the quorum round.
 func StaleRead() bool { return chosen == "staleread" }
+
+// NoAccess shows the whole of a conversation to whoever was a member once.
+func NoAccess() bool { return chosen == "noaccess" }
