@@ -16,12 +16,13 @@ func (s *Server) fail(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	p := problemOf(err)
+	h, p := c.Response().Header(), problemOf(err)
+	p.RequestID = h.Get(echo.HeaderXRequestID)
 	if p.Code == chat.Internal {
-		id := c.Response().Header().Get(echo.HeaderXRequestID)
-		s.deps.Logger.ErrorContext(c.Request().Context(), "request failed", "err", err, "path", c.Path(), "request_id", id)
+		s.deps.Logger.ErrorContext(c.Request().Context(), "request failed", "err", err, "path", c.Path(), "request_id", p.RequestID)
 	}
-	wire.WriteProblem(c.Response(), p)
+	p.SetHeaders(h.Set)
+	_ = c.Blob(p.Status, wire.ProblemContentType, wire.AppendProblem(nil, &p)) // fails only when the caller is gone
 }
 
 // problemOf gives the problem of err, which may be what echo itself refuses: no

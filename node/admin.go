@@ -69,10 +69,13 @@ func (a *admin) guard(serve func(w http.ResponseWriter, r *http.Request) error) 
 
 func (a *admin) fail(w http.ResponseWriter, err error) {
 	p := wire.ProblemOf(err)
+	p.RequestID = w.Header().Get("X-Request-Id")
 	if p.Code == chat.Internal {
-		a.log.Error("control request failed", "err", err, "request_id", w.Header().Get("X-Request-Id"))
+		a.log.Error("control request failed", "err", err, "request_id", p.RequestID)
 	}
-	wire.WriteProblem(w, p)
+	p.SetHeaders(w.Header().Set)
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(wire.AppendProblem(nil, &p)) // fails only when the client is gone
 }
 
 // answer sends what v is as JSON.

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
@@ -32,21 +31,16 @@ func ProblemOf(err error) Problem {
 	}
 }
 
-// WriteProblem answers with a problem and with the headers that belong to it. Its
-// request id is that of the answer's X-Request-Id.
-func WriteProblem(w http.ResponseWriter, p Problem) {
-	h := w.Header()
-	h.Set("Content-Type", ProblemContentType)
-	h.Set("Cache-Control", "no-store")
+// SetHeaders sets the headers of the answer whose body the problem is.
+func (p *Problem) SetHeaders(set func(name, value string)) {
+	set("Content-Type", ProblemContentType)
+	set("Cache-Control", "no-store")
 	if p.RetryAfterMS > 0 {
-		h.Set("Retry-After", strconv.FormatUint((p.RetryAfterMS+999)/1000, 10))
+		set("Retry-After", strconv.FormatUint((p.RetryAfterMS+999)/1000, 10))
 	}
 	if p.Code == chat.Unauthenticated {
-		h.Set("WWW-Authenticate", "Bearer")
+		set("WWW-Authenticate", "Bearer")
 	}
-	p.RequestID = h.Get("X-Request-Id")
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(AppendProblem(nil, &p)) // fails only when the client is gone
 }
 
 // AppendProblem appends a problem.

@@ -118,13 +118,15 @@ func (s *Server) allowed(r *http.Request) bool {
 
 // refuse answers in HTTP, with the status that the handshake has for it.
 func refuse(w http.ResponseWriter, status int, err error) {
+	h, p := w.Header(), wire.ProblemOf(err)
+	p.Status, p.RequestID = status, h.Get("X-Request-Id")
+	p.SetHeaders(h.Set)
 	if status == http.StatusUpgradeRequired {
-		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Connection", "Upgrade")
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade")
 	}
-	p := wire.ProblemOf(err)
-	p.Status = status
-	wire.WriteProblem(w, p)
+	w.WriteHeader(status)
+	_, _ = w.Write(wire.AppendProblem(nil, &p)) // the client may be gone
 }
 
 // taken is the ResponseWriter that melody upgrades: a connection that is taken
