@@ -36,7 +36,7 @@ type Config struct {
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger  *slog.Logger // nil for silence
 
-	InFlightMax       int           // sends without an answer, at most 65,536; SendAsync waits for room beyond
+	InFlightMax       int           // sends without an answer, at most 65,536; beyond, SendAsync waits
 	InFlightBytesMax  int           // their texts together
 	PerConvMax        int           // sends of one conversation on the wire; at most chat.UnackedPerConvMax
 	FrameBytesMax     int           // a write gathers sends up to this many bytes

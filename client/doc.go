@@ -17,7 +17,8 @@
 //	    the calls: each names in `after` the nearest earlier one without an
 //	    answer, and nothing is sent past the first that was refused for now.
 //	K3  A subscription delivers the entries from its start without gap,
-//	    duplicate or reordering. What it cannot hold it reads again later.
+//	    duplicate or reordering. What it cannot hold it reads again later. For
+//	    a user who was removed it ends behind the entry that says so.
 //	K4  A callback runs exactly once for every accepted send, also when the
 //	    client is closed.
 //	K5  Queues are bounded by number and bytes. Send waits for room.

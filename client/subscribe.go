@@ -109,14 +109,12 @@ func (s *Subscription) opened(ref uint64, r *wire.Reply, err error) {
 	if s.ref != ref || s.state != subOpening {
 		return // of an opening that does not count any more
 	}
-	if err != nil {
-		s.tries++
-		if again(chat.CodeOf(err)) && s.tries < subscribeTriesMax && c.failed == nil {
-			s.state = subClosed
-			s.reopenLater(retryAfter(err))
-			return
-		}
-		s.endLocked(err)
+	switch {
+	case chat.CodeOf(err) == chat.NotFound && s.next > 0 && c.failed == nil:
+		s.restLocked(err)
+		return
+	case err != nil:
+		s.refusedLocked(err)
 		return
 	}
 	s.tries = 0
@@ -126,6 +124,63 @@ func (s *Subscription) opened(ref uint64, r *wire.Reply, err error) {
 		s.next = max(r.From, r.Head+1)
 	}
 	s.signal()
+}
+
+// refusedLocked opens s again later, or ends it.
+func (s *Subscription) refusedLocked(err error) {
+	s.tries++
+	if again(chat.CodeOf(err)) && s.tries < subscribeTriesMax && s.c.failed == nil {
+		s.state = subClosed
+		s.reopenLater(retryAfter(err))
+		return
+	}
+	s.endLocked(err)
+}
+
+// restLocked asks for what a user may still read who is no member any more: had s been
+// open at his removal, the node would have delivered it. why is the end behind it.
+func (s *Subscription) restLocked(why error) {
+	k := &call{op: "subscribe", once: true, req: wire.Request{
+		Type: wire.History, Conv: s.conv, Page: wire.After, At: s.next - 1,
+	}}
+	k.done = func(r *wire.Reply, err error) { s.rest(k.req.Ref, why, r, err) }
+	s.c.startCall(k)
+	s.ref = k.req.Ref
+}
+
+// rest takes a page of it. When the queue is full, s is opened again, and refused
+// again, once there is room.
+func (s *Subscription) rest(ref uint64, why error, r *wire.Reply, err error) {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.ref != ref || s.state != subOpening {
+		return
+	}
+	if err != nil {
+		s.refusedLocked(err)
+		return
+	}
+	s.tries, s.head = 0, max(s.head, r.Head)
+	fresh := r.Entries
+	for len(fresh) > 0 && fresh[0].Seq < s.next {
+		fresh = fresh[1:]
+	}
+	if s.handler == nil {
+		s.keepLocked(fresh)
+	} else if len(fresh) > 0 {
+		s.next = fresh[len(fresh)-1].Seq + 1
+		c.mu.Unlock()
+		s.handler(fresh)
+		c.mu.Lock()
+	}
+	switch {
+	case s.ref != ref || s.state != subOpening:
+	case r.More && len(fresh) > 0:
+		s.restLocked(why)
+	default:
+		s.endLocked(why)
+	}
 }
 
 // onEntries hands new entries to their subscription.

@@ -25,7 +25,7 @@ type feedLink struct {
 	cc   *grpc.ClientConn
 	wire *wireHolder
 
-	mu     sync.Mutex // guards all below; held while an attachment is put into out, so that streams see all
+	mu     sync.Mutex // guards all below; held while an attachment is put into out: streams see all
 	subs   map[chat.ConvID][]sub
 	last   uint64  // number of the newest attachment
 	out    *outbox // of the present stream, nil for none
