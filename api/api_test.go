@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -111,7 +112,7 @@ func (c *caller) conform(r *http.Request, body string, res *http.Response, got [
 	if res.Header.Get("X-Request-Id") == "" {
 		c.t.Errorf("%s %s: no X-Request-Id", r.Method, r.URL)
 	}
-	if res.StatusCode >= 400 && res.Header.Get("Content-Type") != mimeProblem {
+	if res.StatusCode >= 400 && res.Header.Get("Content-Type") != wire.ProblemContentType {
 		c.t.Errorf("%s %s: %d with %s, want a problem", r.Method, r.URL, res.StatusCode, res.Header.Get("Content-Type"))
 	}
 	route, params, err := c.router.FindRoute(r)

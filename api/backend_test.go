@@ -13,6 +13,7 @@ import (
 	"github.com/chatnode/chatnode/fsm/conv"
 	"github.com/chatnode/chatnode/fsm/fsmtest"
 	"github.com/chatnode/chatnode/session"
+	"github.com/chatnode/chatnode/wire"
 )
 
 const testSecret = "a secret for tests only, of 32 bytes and more"
@@ -22,6 +23,7 @@ type log struct {
 	mu    sync.Mutex // guards all below
 	log   fsmtest.Log
 	rows  *fsmtest.Store
+	late  *fsmtest.Store // what reads see that are not linearizable; nil for rows
 	tails map[chat.ConvID]map[*tail]bool
 	err   error // what the next calls answer, nil for the truth
 	hold  bool  // proposals get no answer
@@ -66,11 +68,14 @@ func (l *log) Propose(id chat.ConvID, b []byte, _ time.Time, done func(fsm.Resul
 	}
 }
 
-func (l *log) Page(_ context.Context, q conv.Query, _ session.Freshness) (conv.Page, error) {
+func (l *log) Page(_ context.Context, q conv.Query, f session.Freshness) (conv.Page, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return conv.Page{}, l.err
+	}
+	if l.late != nil && f.Level != wire.Linearizable {
+		return conv.ReadPage(l.late, 1, q)
 	}
 	return conv.ReadPage(l.rows, 1, q)
 }
@@ -92,7 +97,7 @@ func (l *log) Proof(_ context.Context, q conv.ProofQuery, _ session.Freshness) (
 
 // tail tells of new entries; what they are is read.
 type tail struct {
-	session.Tail // the api asks for nothing but Close
+	session.Tail // the api asks for nothing but what is here
 
 	l     *log
 	id    chat.ConvID
@@ -110,10 +115,27 @@ func (l *log) open(id chat.ConvID, moved func()) session.Tail {
 	return t
 }
 
+func (t *tail) HeadFor(_, _ chat.Seq, _ chat.UserID) chat.Seq {
+	t.l.mu.Lock()
+	defer t.l.mu.Unlock()
+	head, err := conv.ReadHead(t.l.rows, 1, t.id)
+	if err != nil {
+		return 0
+	}
+	return head.Seq
+}
+
 func (t *tail) Close() {
 	t.l.mu.Lock()
 	defer t.l.mu.Unlock()
 	delete(t.l.tails[t.id], t)
+}
+
+// lag makes reads that are not linearizable stay as they are now.
+func (l *log) lag() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late = l.rows.Clone()
 }
 
 func (l *log) watchers(id chat.ConvID) int {

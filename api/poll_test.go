@@ -107,3 +107,34 @@ func TestPollsEndWhenTheNodeStops(t *testing.T) {
 	ann.do("GET", "/v1/conversations/room/entries?after=0&wait=60s", "").want(t, 200, "")
 	ann.do("POST", "/v1/conversations/room/messages", `{"text":"x"}`).want(t, 201, "")
 }
+
+// The leader tells of an entry before its own state, and long before another replica,
+// shows it to reads that do not wait. A poll of such a level gets it nevertheless.
+func TestPollOfAReplicaThatLags(t *testing.T) {
+	for _, level := range []string{"leader", "stale"} {
+		for _, told := range []string{"while it waits", "before it came"} {
+			t.Run(level+"/"+told, func(t *testing.T) {
+				s, l, token := newServer(t, nil)
+				ann := newCaller(t, s, token("ann"))
+				ann.do("POST", "/v1/conversations", group).want(t, 201, "")
+				l.lag()
+				answers := make(chan answer, 1)
+				poll := func() {
+					answers <- ann.poll(t.Context(), "/v1/conversations/room/entries?after=1&wait=60s&consistency="+level)
+				}
+				if told == "while it waits" {
+					go poll()
+					l.polled(1)
+				}
+				ann.do("POST", "/v1/conversations/room/messages", `{"text":"x"}`).want(t, 201, "")
+				if told == "before it came" {
+					go poll()
+				}
+				got := (<-answers).want(t, 200, "")
+				if list, _ := got.body["entries"].([]any); len(list) != 1 {
+					t.Errorf("the poll answers %s, want the message", got.raw)
+				}
+			})
+		}
+	}
+}

@@ -115,11 +115,19 @@ func (s *Server) poll(c *call, q conv.Query, fresh session.Freshness, wait time.
 		if len(got.Entries) > 0 || !got.Grows() {
 			return c.page(q.Mode, &got)
 		}
+		// The leader tells of an entry before its own state shows it, and long before
+		// another replica does. Nothing tells of it again, so what is known to be there
+		// is read as of now, at any level.
+		if fresh.Level != wire.Linearizable && tail.HeadFor(q.Seq, 0, c.who.User) > q.Seq {
+			fresh.Level = wire.Linearizable
+			continue
+		}
 		select {
 		case <-moved:
+			fresh.Level = wire.Linearizable
 		case <-s.draining:
 			e := chat.E("entries", chat.ShuttingDn, "the node stops", nil)
-			e.RetryAfter = time.Millisecond + rand.N(s.spread)
+			e.RetryAfter = max(time.Millisecond, rand.N(s.spread))
 			return e
 		case <-timer.C:
 			return c.page(q.Mode, &got)

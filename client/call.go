@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/wire"
@@ -57,6 +58,7 @@ func (c *Client) do(ctx context.Context, op string, req wire.Request) (wire.Repl
 		k.done = nil
 		if !k.wired {
 			delete(c.calls, k.req.Ref)
+			c.trimCalls()
 		}
 		c.mu.Unlock()
 		select {
@@ -69,6 +71,9 @@ func (c *Client) do(ctx context.Context, op string, req wire.Request) (wire.Repl
 }
 
 func (c *Client) begin(op string, req wire.Request, done func(*wire.Reply, error)) (*call, error) {
+	if err := checkRequest(op, &req); err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failed != nil {
@@ -80,6 +85,36 @@ func (c *Client) begin(op string, req wire.Request, done func(*wire.Reply, error
 	k := &call{op: op, req: req, done: done}
 	c.startCall(k)
 	return k, nil
+}
+
+// trimCalls takes what nobody waits for out of the line when it is most of it. The
+// line does not move while a node does not answer, or there is none.
+func (c *Client) trimCalls() {
+	if len(c.callWait) > 2*len(c.calls)+64 {
+		c.callWait = slices.DeleteFunc(c.callWait, func(k *call) bool { return c.calls[k.req.Ref] != k })
+	}
+}
+
+// checkRequest refuses what no node would take. A request that is larger than a frame
+// may be would not even be answered: it would break every connection that it is
+// written to.
+func checkRequest(op string, req *wire.Request) error {
+	switch {
+	case len(req.Changes) > chat.MembersPerCommand:
+		return chat.E(op, chat.TooLarge, "too many users in one command", nil)
+	case !utf8.ValidString(req.Title):
+		return chat.E(op, chat.InvalidUTF8, "the title is not UTF-8", nil)
+	}
+	for _, ch := range req.Changes {
+		if ch.Role > chat.Owner {
+			return chat.E(op, chat.Invalid, "a role is none of those that there are", nil)
+		}
+	}
+	if err := req.Check(); err != nil {
+		code, msg, _ := wire.Explain(err)
+		return chat.E(op, code, msg, nil)
+	}
+	return nil
 }
 
 // takeCall removes the call of a ref; nil when nobody knows it.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/wire"
 )
 
 // TokenSource gives the bearer token for the next connection. It is asked at
@@ -35,13 +36,14 @@ type Config struct {
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger  *slog.Logger // nil for silence
 
-	InFlightMax       int           // sends without an answer; SendAsync waits for room beyond
+	InFlightMax       int           // sends without an answer, at most 65,536; SendAsync waits for room beyond
 	InFlightBytesMax  int           // their texts together
 	PerConvMax        int           // sends of one conversation on the wire; at most chat.UnackedPerConvMax
 	FrameBytesMax     int           // a write gathers sends up to this many bytes
 	ReadBytesMax      int64         // largest frame taken from a node
 	SubscriptionMax   int           // open subscriptions
 	SubscriptionQueue int           // entries kept for a subscription that is read by Next
+	SubscriptionBytes int           // their texts together; one entry is always kept
 	RequestsMax       int           // requests on the wire; a node takes 64, others wait their turn
 	DialTimeout       time.Duration // from the dial to the welcome
 	SendTimeout       time.Duration // an async send without an answer fails after this
@@ -63,6 +65,7 @@ func DefaultConfig() Config {
 		ReadBytesMax:      8 << 20,
 		SubscriptionMax:   1000,
 		SubscriptionQueue: 256,
+		SubscriptionBytes: 1 << 20,
 		RequestsMax:       64,
 		DialTimeout:       10 * time.Second,
 		SendTimeout:       60 * time.Second,
@@ -88,6 +91,7 @@ func (c Config) Validate() error {
 	positive("ReadBytesMax", c.ReadBytesMax)
 	positive("SubscriptionMax", int64(c.SubscriptionMax))
 	positive("SubscriptionQueue", int64(c.SubscriptionQueue))
+	positive("SubscriptionBytes", int64(c.SubscriptionBytes))
 	positive("RequestsMax", int64(c.RequestsMax))
 	positive("DialTimeout", int64(c.DialTimeout))
 	positive("SendTimeout", int64(c.SendTimeout))
@@ -95,6 +99,12 @@ func (c Config) Validate() error {
 	positive("PongTimeout", int64(c.PongTimeout))
 	positive("BackoffMin", int64(c.BackoffMin))
 	positive("BufferBytes", int64(c.BufferBytes))
+	if c.InFlightMax > 1<<slotBits {
+		errs = append(errs, fmt.Errorf("InFlightMax: %d is above %d", c.InFlightMax, 1<<slotBits))
+	}
+	if c.FrameBytesMax > wire.FrameBytesMax {
+		errs = append(errs, fmt.Errorf("FrameBytesMax: %d is above %d, which a node takes", c.FrameBytesMax, wire.FrameBytesMax))
+	}
 	if c.PerConvMax < 1 || c.PerConvMax > chat.UnackedPerConvMax {
 		errs = append(errs, fmt.Errorf("PerConvMax: %d is not within 1 and %d", c.PerConvMax, chat.UnackedPerConvMax))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type conn struct {
 	corked  bool   // callbacks run: the writer is not woken for little
 	spare   []byte
 	ping    *time.Timer
+	asks    bool // for a sign of life, before anything else
 
 	// Of the reading goroutine.
 	frame  []byte
@@ -84,8 +86,22 @@ func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
 	if err != nil {
 		return nil, chat.E("dial", chat.Unauthenticated, "the token source failed", err)
 	}
+	// The dialer looks at the deadline of ctx, but not at its end: a node that takes
+	// the connection and says nothing would hold up Close.
+	release := func() bool { return true }
+	defer func() { release() }()
+	open := c.cfg.NetDial
+	if open == nil {
+		open = new(net.Dialer).DialContext
+	}
 	d := websocket.Dialer{
-		NetDialContext:  c.cfg.NetDial,
+		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			raw, err := open(ctx, network, address)
+			if err == nil {
+				release = context.AfterFunc(ctx, func() { _ = raw.Close() })
+			}
+			return raw, err
+		},
 		TLSClientConfig: c.cfg.TLS,
 		Subprotocols:    []string{wire.Subprotocol},
 		ReadBufferSize:  c.cfg.BufferBytes,
@@ -120,7 +136,7 @@ func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
 		return err
 	})
 	c.mu.Lock()
-	c.hello = welcome
+	c.hello, c.box.self = welcome, welcome.User
 	c.mu.Unlock()
 	return cn, nil
 }
@@ -212,14 +228,10 @@ func (c *Client) attach(cn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Connects++
-	for o := c.box.head; o != nil; {
-		next := o.next
-		if o.abandoned {
-			c.box.remove(o)
-		} else if o.wired {
+	for o := c.box.head; o != nil; o = o.next {
+		if o.wired {
 			c.stats.Resent++
 		}
-		o = next
 	}
 	c.conn = cn
 	c.box.rewind()
@@ -256,7 +268,8 @@ func (c *Client) checkAlive(cn *conn) {
 	}
 	next := c.cfg.PingInterval - idle
 	if idle >= c.cfg.PingInterval {
-		c.startCall(&call{req: wire.Request{Type: wire.Ping}, once: true})
+		cn.asks = true
+		c.fill()
 		next = c.cfg.PingInterval + c.cfg.PongTimeout - idle
 	}
 	cn.ping.Reset(max(next, time.Millisecond))

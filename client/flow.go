@@ -7,6 +7,9 @@ import (
 	"github.com/chatnode/chatnode/wire"
 )
 
+// callBytes is a sixth of the largest request that is no send, with 100 users and a title.
+const callBytes = 2 << 10
+
 // frameSlack is what an object of a send takes besides its text, at most.
 const frameSlack = 1024
 
@@ -33,7 +36,11 @@ func (c *Client) fillQuiet(cn *conn) {
 	if c.conn != cn {
 		return
 	}
-	for len(c.callWait) > 0 && c.onWire < c.cfg.RequestsMax && c.roomFor(cn, 0) {
+	if cn.asks && c.roomFor(cn, 0) { // not in the line: all that is written may wait for a quorum
+		cn.asks = false
+		cn.append(&wire.Request{Type: wire.Ping})
+	}
+	for len(c.callWait) > 0 && c.onWire < c.cfg.RequestsMax && c.roomFor(cn, callBytes) {
 		k := c.callWait[0]
 		c.callWait = c.callWait[1:]
 		if c.calls[k.req.Ref] != k {
@@ -167,7 +174,8 @@ func (c *Client) onError(r *wire.Reply) {
 		return
 	}
 	l := o.lane
-	if again(err.Code) && !o.abandoned {
+	o.maybe = o.maybe || ambiguous(err.Code)
+	if again(err.Code) && (!o.abandoned || o.maybe) {
 		c.stats.Refused++
 		pause := err.RetryAfter
 		if err.Code != chat.PredecessorAbsent || l.attempts > 0 {
@@ -193,6 +201,17 @@ func (c *Client) onError(r *wire.Reply) {
 // full disk is for people to hear of at once.
 func again(code chat.Code) bool {
 	return code != chat.DiskFull && wire.FaultOf(code).Retry
+}
+
+// ambiguous reports whether a send that was refused with this code may be appended
+// all the same, now or later.
+func ambiguous(code chat.Code) bool {
+	switch code {
+	case chat.Unavailable, chat.Timeout, chat.Internal, chat.ShuttingDn, chat.Canceled:
+		return true
+	default:
+		return false
+	}
 }
 
 // armExpiry sets the timer for the oldest send.

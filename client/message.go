@@ -26,11 +26,12 @@ type Message struct {
 	NoWait bool
 }
 
-func (m *Message) laneKey() string {
+// conversation is where m goes, when self sends it.
+func (m *Message) conversation(self chat.UserID) chat.ConvID {
 	if m.To != "" {
-		return ">" + string(m.To) // '>' is in no id
+		return chat.DirectID(self, m.To)
 	}
-	return string(m.Conv)
+	return m.Conv
 }
 
 // check refuses what no node would take, before it takes a place in the outbox.
@@ -41,6 +42,8 @@ func (m *Message) check() error {
 		return chat.E(op, chat.Invalid, "conv is no conversation id", nil)
 	case m.To != "" && (m.Conv != "" || !chat.ValidUserID(string(m.To))):
 		return chat.E(op, chat.Invalid, "give either conv or to, a user id", nil)
+	case len(m.ContentType) > chat.ContentTypeMax:
+		return chat.E(op, chat.TooLarge, "the content type is over its limit of bytes", nil)
 	case m.Text == "":
 		return chat.E(op, chat.Invalid, "the text is empty", nil)
 	case len(m.Text) > chat.TextBytesMax:
@@ -167,7 +170,7 @@ func (c *Client) wakeWaiters(n int) {
 }
 
 // abandon takes away the callback of a send; false when it was answered. What
-// was never written is dropped; what is on the wire stays until its answer, so
+// cannot be appended any more is dropped; anything else stays until its answer, so
 // that the messages behind it keep their order.
 func (c *Client) abandon(ref uint64) bool {
 	c.mu.Lock()
@@ -177,7 +180,7 @@ func (c *Client) abandon(ref uint64) bool {
 		return false
 	}
 	o.done, o.abandoned = nil, true
-	if !o.wired {
+	if !o.wired && !o.maybe {
 		c.dropOp(o)
 		c.fill()
 	}

@@ -97,6 +97,7 @@ func (n *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	ws.SetReadLimit(wire.FrameBytesMax)
 	p := &peer{cl: n.cl, node: n, ws: ws, subs: make(map[chat.ConvID]chat.Seq)}
 	n.cl.mu.Lock()
 	n.cl.peers[p] = true

@@ -16,6 +16,7 @@ type op struct {
 	ref                uint64
 	wired              bool // written to the present connection, not yet answered there
 	abandoned          bool // the caller gave up waiting
+	maybe              bool // an earlier attempt may be appended yet
 	deadline           time.Time
 	msg                Message
 	done               func(chat.Ack, error) // may be nil
@@ -28,7 +29,7 @@ type op struct {
 // everything on its wire is answered; then all that is left is written again
 // from the head, so that the order of the calls survives.
 type lane struct {
-	key        string
+	key        chat.ConvID
 	head, tail *op
 	unsent     *op
 	onWire     int
@@ -42,7 +43,8 @@ type lane struct {
 // outbox owns the sends of a client. All of it is used under the client's lock.
 type outbox struct {
 	perConvMax int
-	lanes      map[string]*lane
+	self       chat.UserID // as the node knows the client
+	lanes      map[chat.ConvID]*lane
 	head, tail *op
 	slots      []*op // by the slot in a ref
 	freeSlots  []uint32
@@ -61,7 +63,7 @@ const (
 )
 
 func newOutbox(perConvMax int) outbox {
-	return outbox{perConvMax: perConvMax, lanes: make(map[string]*lane)}
+	return outbox{perConvMax: perConvMax, lanes: make(map[chat.ConvID]*lane)}
 }
 
 func isSendRef(ref uint64) bool { return ref&1 == 0 }
@@ -115,7 +117,7 @@ func (b *outbox) take() *op {
 }
 
 func (b *outbox) lane(m *Message) *lane {
-	key := m.laneKey()
+	key := m.conversation(b.self)
 	if l := b.lanes[key]; l != nil {
 		return l
 	}
@@ -259,6 +261,7 @@ func (l *lane) stop() {
 // rewind forgets the connection: nothing is on the wire, everything is unsent.
 func (b *outbox) rewind() {
 	for o := b.head; o != nil; o = o.next {
+		o.maybe = o.maybe || o.wired
 		o.wired = false
 	}
 	b.ready = b.ready[:0]

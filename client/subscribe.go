@@ -26,6 +26,7 @@ type Subscription struct {
 	ref     uint64 // of the opening that counts
 	head    chat.Seq
 	queue   []chat.Entry // delivered by Next
+	bytes   int          // of its texts
 	paused  bool         // the queue was full: closed at the node until it is half empty
 	err     error        // why it ended
 	tries   int
@@ -195,19 +196,37 @@ func (s *Subscription) keepLocked(entries []chat.Entry) {
 	if len(entries) == 0 {
 		return
 	}
-	room := s.c.cfg.SubscriptionQueue - len(s.queue)
-	if room < len(entries) {
-		entries = entries[:max(room, 0)]
+	if room := s.roomLocked(entries); room < len(entries) {
+		entries = entries[:room]
 		s.paused = true
 		s.state = subClosed
 		s.c.startCall(&call{op: "unsubscribe", once: true, req: wire.Request{Type: wire.Unsubscribe, Conv: s.conv}})
 	}
 	if len(entries) > 0 {
 		s.queue = append(s.queue, entries...)
+		for i := range entries {
+			s.bytes += heldBytes(&entries[i])
+		}
 		s.next = entries[len(entries)-1].Seq + 1
 		s.signal()
 	}
 }
+
+// roomLocked is how many of the entries may be kept.
+func (s *Subscription) roomLocked(entries []chat.Entry) int {
+	bytes := s.bytes
+	for i := range entries {
+		bytes += heldBytes(&entries[i])
+		switch kept := len(s.queue) + i; {
+		case kept >= s.c.cfg.SubscriptionQueue, kept > 0 && bytes > s.c.cfg.SubscriptionBytes:
+			return i
+		}
+	}
+	return len(entries)
+}
+
+// heldBytes is the part of an entry that may be large.
+func heldBytes(e *chat.Entry) int { return len(e.Body.Text) + 32*len(e.Body.Changes) }
 
 func (s *Subscription) signal() {
 	select {
@@ -277,6 +296,7 @@ func (s *Subscription) Next(ctx context.Context) (chat.Entry, error) {
 
 func (s *Subscription) popLocked() chat.Entry {
 	e := s.queue[0]
+	s.bytes -= heldBytes(&e)
 	s.queue[0] = chat.Entry{}
 	s.queue = s.queue[1:]
 	if len(s.queue) == 0 {
@@ -284,7 +304,7 @@ func (s *Subscription) popLocked() chat.Entry {
 	} else {
 		s.signal()
 	}
-	if s.paused && len(s.queue) <= s.c.cfg.SubscriptionQueue/2 {
+	if s.paused && len(s.queue) <= s.c.cfg.SubscriptionQueue/2 && s.bytes <= s.c.cfg.SubscriptionBytes/2 {
 		s.paused = false
 		if s.c.conn != nil && s.state == subClosed {
 			s.c.stats.Resubs++

@@ -112,8 +112,12 @@ func (h *Hub) repair(t *topic) {
 }
 
 func (h *Hub) repairing(t *topic) {
+	at := &h.first
 	for {
-		err := h.readOnce(t)
+		slow, err := h.readOnce(t, at)
+		if slow {
+			at = &h.late
+		}
 		t.mu.Lock()
 		again := t.again || err != nil
 		t.again = false
@@ -139,14 +143,14 @@ func (h *Hub) pause() {
 	}
 }
 
-// readOnce reads up to the head of now.
-func (h *Hub) readOnce(t *topic) error {
+// readOnce reads up to the head of now. slow says that a read was not back in its time.
+func (h *Hub) readOnce(t *topic, at *lane) (slow bool, err error) {
 	select {
-	case h.reads <- struct{}{}:
+	case at.tokens <- struct{}{}:
 	case <-h.ctx.Done():
-		return h.ctx.Err()
+		return false, h.ctx.Err()
 	}
-	defer func() { <-h.reads }()
+	defer func() { <-at.tokens }()
 	for {
 		t.mu.Lock()
 		after, known := t.last, t.known
@@ -155,21 +159,22 @@ func (h *Hub) readOnce(t *topic) error {
 		if !known {
 			limit = 1
 		}
-		ctx, cancel := context.WithTimeout(h.ctx, h.cfg.ReadWait)
+		ctx, cancel := context.WithTimeout(h.ctx, at.wait)
 		entries, head, err := h.deps.Log.ReadAfter(ctx, t.conv, after, limit)
+		slow := ctx.Err() != nil
 		cancel()
 		if err != nil {
 			if chat.CodeOf(err) == chat.NotFound {
-				return nil // nothing of it exists yet; the feed tells when it does
+				return false, nil // nothing of it exists yet; the feed tells when it does
 			}
-			return err
+			return slow, err
 		}
 		moved, more := t.fill(entries, head)
 		for _, fn := range moved {
 			fn()
 		}
 		if !more {
-			return nil
+			return false, nil
 		}
 	}
 }

@@ -10,15 +10,16 @@ import (
 
 // Config bounds a hub. Start from [DefaultConfig].
 type Config struct {
-	ReadsMax  int           // repairs that read at once
-	ReadWait  time.Duration // for one read
+	ReadsMax  int           // repairs that read at once, for the first time, and as many that do so again
+	TryWait   time.Duration // for a read of the first sort
+	ReadWait  time.Duration // for one of the other
 	RetryWait time.Duration // before another try to attach or to read
 	PageMax   int           // entries in one read of a repair
 }
 
 // DefaultConfig gives the configuration of a node.
 func DefaultConfig() Config {
-	return Config{ReadsMax: 16, ReadWait: 5 * time.Second, RetryWait: 100 * time.Millisecond, PageMax: 200}
+	return Config{ReadsMax: 16, TryWait: 100 * time.Millisecond, ReadWait: 5 * time.Second, RetryWait: 100 * time.Millisecond, PageMax: 200}
 }
 
 // Deps is what a hub stands on.
@@ -37,7 +38,8 @@ type Hub struct {
 	topics map[chat.ConvID]*topic
 	closed bool
 
-	reads  chan struct{} // a token per read that runs
+	first  lane          // repairs that read
+	late   lane          // those whose read has taken too long before
 	kick   chan struct{} // leaders changed
 	orphan chan struct{} // a topic is not attached and cannot be yet
 	ctx    context.Context
@@ -46,12 +48,22 @@ type Hub struct {
 	stop   func()
 }
 
+// lane is where repairs wait for their turn to read. A read of a group that has lost
+// its quorum takes all of its time, and there may be thousands: these move to a lane of
+// their own, so that they hold up the others for a moment only.
+type lane struct {
+	tokens chan struct{} // one per read that runs
+	wait   time.Duration // for one read
+}
+
 // NewHub starts a hub, which runs until ctx ends or Close.
 func NewHub(ctx context.Context, cfg Config, deps Deps) *Hub {
 	ctx, cancel := context.WithCancel(ctx)
 	h := &Hub{
 		cfg: cfg, deps: deps, topics: make(map[chat.ConvID]*topic),
-		reads: make(chan struct{}, cfg.ReadsMax), kick: make(chan struct{}, 1), orphan: make(chan struct{}, 1),
+		first: lane{make(chan struct{}, cfg.ReadsMax), cfg.TryWait},
+		late:  lane{make(chan struct{}, cfg.ReadsMax), cfg.ReadWait},
+		kick:  make(chan struct{}, 1), orphan: make(chan struct{}, 1),
 		ctx: ctx, cancel: cancel,
 	}
 	h.stop = deps.Leaders.Watch(h.poke)

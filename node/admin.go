@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -69,21 +68,11 @@ func (a *admin) guard(serve func(w http.ResponseWriter, r *http.Request) error) 
 }
 
 func (a *admin) fail(w http.ResponseWriter, err error) {
-	code, msg, wait := wire.Explain(err)
-	h := w.Header()
-	p := wire.Problem{
-		Status: wire.FaultOf(code).HTTP, Code: code, Detail: msg, RequestID: h.Get("X-Request-Id"), RetryAfterMS: uint64(wait.Milliseconds()),
+	p := wire.ProblemOf(err)
+	if p.Code == chat.Internal {
+		a.log.Error("control request failed", "err", err, "request_id", w.Header().Get("X-Request-Id"))
 	}
-	if code == chat.Internal {
-		a.log.Error("control request failed", "err", err, "request_id", p.RequestID)
-	}
-	if wait > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-	}
-	if code == chat.Unauthenticated {
-		h.Set("WWW-Authenticate", "Bearer")
-	}
-	a.write(w, wire.ProblemContentType, p.Status, wire.AppendProblem(nil, &p))
+	wire.WriteProblem(w, p)
 }
 
 // answer sends what v is as JSON.
@@ -92,15 +81,11 @@ func (a *admin) answer(w http.ResponseWriter, status int, v any) error {
 	if err != nil {
 		return chat.E("control", chat.Internal, "", err)
 	}
-	a.write(w, "application/json", status, b)
-	return nil
-}
-
-func (a *admin) write(w http.ResponseWriter, kind string, status int, body []byte) {
-	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // fails only when the client is gone
+	_, _ = w.Write(append(b, '\n')) // fails only when the client is gone
+	return nil
 }
 
 func (a *admin) status(w http.ResponseWriter, r *http.Request) error {

@@ -2,18 +2,20 @@ package node
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/fsm"
 	"github.com/chatnode/chatnode/fsm/conv"
 	"github.com/chatnode/chatnode/fsm/meta"
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup"
 	"github.com/chatnode/chatnode/store"
 )
 
@@ -40,13 +42,6 @@ type CheckGroup struct {
 	Fault         string        `json:"fault"` // what is damaged, "" for nothing
 }
 
-// The stable values that a start compares with the promise, by the names that the
-// Raft host gives them. Were they others, no directory would be sound.
-const (
-	markKey = "chatnode/mark"
-	termKey = "CurrentTerm"
-)
-
 // Check verifies the data directory of a stopped node by the rules of a start, and
 // changes no content. The files are opened as the node would open them, so they
 // have to be writable; what is missing counts as empty and is not made. Logs in
@@ -71,14 +66,35 @@ func Check(ctx context.Context, path, storage string) (r CheckReport, err error)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	c := checker{self: id.Node, dir: dir, cfg: Default(), scratch: scratch}
-	if c.cfg.Storage.Log = storage; storage == "" {
-		c.cfg.Storage.Log = storageFound(dir)
+	if c.cfg.Storage.Log, err = storageOf(dir, storage); err != nil {
+		return r, err
 	}
 	r.LogsUnread = c.cfg.Storage.Log == "bolt"
 	if err := c.open(); err != nil {
 		return r, err
 	}
 	return r, errors.Join(c.check(ctx, &r), c.state.Close(), c.logs.Close())
+}
+
+// storageOf gives the kind of log in a directory, unless it is said.
+func storageOf(dir *store.Dir, said string) (string, error) {
+	if said != "" {
+		if !slices.Contains(logKinds(), said) {
+			return "", chat.E("check", chat.Invalid, fmt.Sprintf("%q is no kind of log: %s", said, strings.Join(logKinds(), ", ")), nil)
+		}
+		return said, nil
+	}
+	kept, err := storageKept(dir)
+	switch {
+	case err != nil:
+		return "", err
+	case len(kept) == 0:
+		return Default().Storage.Log, nil
+	case len(kept) > 1:
+		return "", chat.E("check", chat.Invalid, fmt.Sprintf(
+			"the directory has logs of the kinds %s; say which are in use (--storage-log)", strings.Join(kept, " and ")), nil)
+	}
+	return kept[0], nil
 }
 
 // checker is an open data directory.
@@ -95,7 +111,7 @@ func (c *checker) open() (err error) {
 	if c.logs, err = openLog(c.cfg, c.place, store.LogOptions{}); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
-	if c.state, err = store.OpenState(c.place(stateDir), store.StateOptions{}); err != nil {
+	if c.state, err = store.OpenState(c.place(stateDir), store.StateOptions{Number: conv.EntryNumber}); err != nil {
 		return errors.Join(fmt.Errorf("open the state: %w", err), c.logs.Close())
 	}
 	return nil
@@ -138,15 +154,6 @@ func (c *checker) check(ctx context.Context, r *CheckReport) error {
 	return nil
 }
 
-func storageFound(dir *store.Dir) string {
-	for kind, name := range map[string]string{"pebble": pebbleDir, "bolt": boltDir} {
-		if _, err := os.Stat(dir.Join(name)); err == nil {
-			return kind
-		}
-	}
-	return "segment"
-}
-
 // groupsOf lists the groups that the directory knows of: by its map, if there is
 // one, by its promises, and by its log.
 func groupsOf(self shard.NodeID, m *shard.Map, dir *store.Dir, logs store.Log) []shard.GroupID {
@@ -181,7 +188,7 @@ func (c *checker) look(g *CheckGroup) error {
 	if c.cfg.Storage.Log == "bolt" {
 		err = c.lookBolt(g.Group, promise)
 	} else {
-		err = c.lookLog(g, promise)
+		err = c.lookLog(g, st, promise)
 	}
 	if err != nil {
 		return err
@@ -208,64 +215,20 @@ func (c *checker) look(g *CheckGroup) error {
 	return nil
 }
 
-// lookLog reads every entry, which verifies its checksum, and compares the log
-// with the promise and the state as a start does.
-func (c *checker) lookLog(g *CheckGroup, promise store.Promise) error {
+func (c *checker) lookLog(g *CheckGroup, st *store.GroupState, promise store.Promise) error {
 	log, err := c.logs.Group(g.Group)
 	if err != nil {
 		return err
 	}
 	g.First, g.Last = log.FirstIndex(), log.LastIndex()
-	mark, err := stable(log, markKey)
-	if err != nil {
-		return err
-	}
-	if err := promise.CheckMark(mark); err != nil {
-		return err
-	}
-	term, err := stable(log, termKey)
-	if err != nil {
-		return err
-	}
-	if err := promise.Check(term, max(g.Last, g.Applied)); err != nil {
-		return err
-	}
-	if g.First == 0 {
-		return nil
-	}
-	// A start drops a log that ends before its state, and goes on from the state.
-	if g.First > g.Applied+1 {
-		return fmt.Errorf("the log begins at %d and the state ends at %d: entries are missing", g.First, g.Applied)
-	}
-	var e store.LogEntry
-	for i := g.First; i <= g.Last; i++ {
-		if err := log.Entry(i, &e); err != nil {
-			return fmt.Errorf("log entry %d: %w", i, err)
-		}
-	}
-	return nil
+	return raftgroup.CheckLog(log, st, promise)
 }
 
 // lookBolt misses a log that the promise knows.
 func (c *checker) lookBolt(g shard.GroupID, promise store.Promise) error {
-	_, err := os.Stat(c.dir.Join(filepath.Join(boltDir, fmt.Sprintf("group-%d.bolt", g))))
+	_, err := os.Stat(raftgroup.BoltFile(c.dir.Join(boltDir), g))
 	if errors.Is(err, os.ErrNotExist) {
 		return promise.CheckMark(0)
 	}
 	return err
-}
-
-// stable reads a number among a log's stable values, 0 for none.
-func stable(log store.GroupLog, key string) (uint64, error) {
-	b, err := log.Get([]byte(key))
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return 0, nil
-	case err == nil && len(b) != 8:
-		err = store.ErrCorrupt
-	}
-	if err != nil {
-		return 0, fmt.Errorf("stable value %s: %w", key, err)
-	}
-	return binary.BigEndian.Uint64(b), nil
 }

@@ -87,6 +87,33 @@ func TestCheckJudgesAsAStart(t *testing.T) {
 	}
 }
 
+// TestCheckAsksForTheKindOfLog: where a directory does not say which of its logs are
+// the node's, the operator has to.
+func TestCheckAsksForTheKindOfLog(t *testing.T) {
+	c := valid(t)
+	c.Cluster.Groups, c.Cluster.Replicas = 1, 1
+	if err := start(t, c).Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(c.DataDir, pebbleDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ storage, want string }{
+		{"", "segment and pebble"},
+		{"paper", `"paper" is no kind of log`},
+		{"segment", ""},
+	} {
+		r, err := Check(t.Context(), c.DataDir, tt.storage)
+		if tt.want == "" {
+			if err != nil || !r.Sound {
+				t.Errorf("%q: %+v, %v", tt.storage, r, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: %v, want %q", tt.storage, err, tt.want)
+		}
+	}
+}
+
 // cutLogs removes the first entry of every group's log. The state has more.
 func cutLogs(t *testing.T, c Config) {
 	t.Helper()

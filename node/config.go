@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,9 +134,7 @@ func (c Config) Validate() error {
 			errs = append(errs, validAddress(key, addr, false))
 		}
 	}
-	switch c.Storage.Log {
-	case "segment", "pebble", "bolt":
-	default:
+	if !slices.Contains(logKinds(), c.Storage.Log) {
 		fault("storage.log: %q is none of segment, pebble and bolt", c.Storage.Log)
 	}
 	if c.Storage.ReserveBytes < 0 {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/store"
 )
 
 // The names of what a node keeps below its data directory.
@@ -16,6 +18,9 @@ const (
 	pebbleDir  = "log-pebble"
 	boltDir    = "log-bolt"
 )
+
+// logKinds are the values of storage.log.
+func logKinds() []string { return []string{"segment", "pebble", "bolt"} }
 
 // logDirs are the directories in which a kind of log is kept. The groups' files of
 // bolt stand beside a segment log that holds nothing.
@@ -32,14 +37,9 @@ func logDirs(kind string) []string {
 // sameStorage refuses a kind of log that the directory was not begun with. Its
 // replicas would find empty logs, as on a wiped disk.
 func (n *Node) sameStorage() error {
-	kept, err := n.storageKept()
-	if err != nil || len(kept) == 0 {
+	kept, err := storageKept(n.dir)
+	if err != nil || len(kept) == 0 || slices.Contains(kept, n.cfg.Storage.Log) {
 		return err
-	}
-	for _, kind := range kept {
-		if kind == n.cfg.Storage.Log {
-			return nil
-		}
 	}
 	return chat.E("start", chat.Invalid, fmt.Sprintf(
 		"this directory keeps its logs as %q; start it with storage.log: %s", kept[0], kept[0]), nil)
@@ -47,10 +47,10 @@ func (n *Node) sameStorage() error {
 
 // storageKept names the kinds of log that the directory may have been begun with:
 // none, one, or two when an older version was started on it with the wrong one.
-func (n *Node) storageKept() (kinds []string, err error) {
+func storageKept(dir *store.Dir) (kinds []string, err error) {
 	there := make(map[string]bool)
 	for _, name := range []string{segmentDir, pebbleDir, boltDir} {
-		_, err := os.Stat(n.dir.Join(name))
+		_, err := os.Stat(dir.Join(name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

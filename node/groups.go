@@ -269,6 +269,29 @@ func (a *agent) remove(g shard.GroupID) error {
 	return err
 }
 
+// clear wipes what is left of replicas that the map has taken away, when a crash came
+// before that was done. They are not started any more, so that nobody else would.
+func (a *agent) clear(m *shard.Map) error {
+	if _, member := m.Node(a.self); !member {
+		return nil // nothing is started
+	}
+	for i := range m.Groups {
+		g := &m.Groups[i]
+		if g.Has(a.self) {
+			continue
+		}
+		left, err := a.host.Holds(g.ID)
+		if err == nil && left {
+			a.log.Info("removing what is left of a replica", "group", uint32(g.ID))
+			err = a.host.Remove(g.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // announce tells the cluster when this node is reached otherwise than the map
 // says.
 func (a *agent) announce(ctx context.Context, m *shard.Map) {

@@ -3,9 +3,11 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -224,5 +226,66 @@ func TestAgentLooksAgainForItsFirstMap(t *testing.T) {
 	n.agent.metaApplied(9)
 	if n.agent.look(t.Context()) {
 		t.Error("done before the entry was applied that was seen")
+	}
+}
+
+// TestRemovedReplicaGoesAfterACrash: the map that takes a replica away is on disk, and
+// the node is killed before the replica is wiped, or while it is. The next start wipes
+// what is left, and nothing else.
+func TestRemovedReplicaGoesAfterACrash(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		kill func(n *Node) error
+	}{
+		{"before the promise goes", func(*Node) error { return nil }},
+		{"before the log goes", func(n *Node) error { return n.dir.Forget(1) }},
+		{"before the state goes", func(n *Node) error { return errors.Join(n.dir.Forget(1), n.logs.Drop(1)) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := valid(t)
+			n := opened(t, c)
+			for g := shard.GroupID(1); g <= 2; g++ {
+				if err := n.host.Bootstrap(g, []raftgroup.Server{{ID: "n1", Voter: true}, {ID: "n2", Voter: true}}); err != nil {
+					t.Fatal(err)
+				}
+				gs, err := n.state.Group(g)
+				if err == nil {
+					err = gs.Begin().Commit(1, 1)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			adopt(t, n, mapOf(t, 7, "n2", "n1", "n1"))
+			if !n.agent.follow(mapOf(t, 7, "n2", "n1", "n1")) {
+				t.Fatal("the replicas do not run")
+			}
+			adopt(t, n, mapOf(t, 8, "n2", "n2", "n1"))
+			n.host.Stop(1)
+			if err := errors.Join(tt.kill(n), n.stopParts(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+
+			n = opened(t, c)
+			m, err := readMapFile(c.DataDir)
+			if err == nil {
+				err = n.resume(m)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for g, want := range map[shard.GroupID]bool{1: false, 2: true} {
+				_, promised := n.dir.Promise(g)
+				logged := slices.Contains(n.logs.Groups(), g)
+				gs, err := n.state.Group(g)
+				if err != nil {
+					t.Fatal(err)
+				}
+				applied, _ := gs.Applied()
+				if promised != want || logged != want || (applied > 0) != want {
+					t.Errorf("group %d: a promise: %v, a log: %v, applied: %d", g, promised, logged, applied)
+				}
+			}
+		})
 	}
 }

@@ -207,9 +207,9 @@ func (n *Node) cluster() string {
 	return id.Cluster
 }
 
-// Stop ends the node gracefully: it stops being ready, which tells the placement
-// to spare it, gives its leaderships away while it still serves, drains its clients, and stops its parts in the
-// reverse order of their start.
+// Stop ends the node gracefully: it stops being ready, which tells the placement to
+// spare it, gives its leaderships away while it still serves, drains its clients,
+// and stops its parts in the reverse order of their start.
 func (n *Node) Stop(ctx context.Context) error {
 	n.stopping.Store(true)
 	if n.front != nil {

@@ -143,6 +143,9 @@ func (n *Node) resume(m *shard.Map) error {
 		if err := n.agent.adopt(m); err != nil {
 			return err
 		}
+		if err := n.agent.clear(m); err != nil {
+			return err
+		}
 		n.agent.follow(m)
 		return nil
 	}

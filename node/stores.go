@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/fsm/conv"
 	"github.com/chatnode/chatnode/store"
 	"github.com/chatnode/chatnode/store/pebblelog"
 	"github.com/chatnode/chatnode/store/seglog"
@@ -24,7 +25,7 @@ func (n *Node) openStores() error {
 	}
 	n.run("log", func(context.Context) error { return n.logs.Close() })
 	n.state, err = store.OpenState(n.dir.Join(stateDir), store.StateOptions{
-		Logger: n.log, OnFatal: n.fatal, CacheBytes: n.cfg.Storage.CacheBytes, BufferBytes: bufferBytes,
+		Logger: n.log, OnFatal: n.fatal, CacheBytes: n.cfg.Storage.CacheBytes, BufferBytes: bufferBytes, Number: conv.EntryNumber,
 	})
 	if err != nil {
 		return fmt.Errorf("open the state: %w", err)
@@ -49,8 +50,8 @@ func (n *Node) storeOptions() store.LogOptions {
 	return store.LogOptions{Logger: n.log, OnFatal: n.fatal}
 }
 
-// openLog opens the log of all groups; path gives where a directory is. With bolt the groups have files of
-// their own, and the segment log holds nothing.
+// openLog opens the log of all groups; path gives where a directory is. With bolt
+// the groups have files of their own, and the segment log holds nothing.
 func openLog(c Config, path func(name string) string, o store.LogOptions) (store.Log, error) {
 	if c.Storage.Log == "pebble" {
 		return pebblelog.Open(path(pebbleDir), pebblelog.Options{LogOptions: o})

@@ -30,6 +30,15 @@ func Merge(s *State) error { return s.db.Compact(context.Background(), []byte{0}
 
 const MergeCategory = mergeCategory
 
+// BlocksRead counts the blocks of tables that were used, from memory or from disk.
+func BlocksRead(s *State) int64 {
+	m := s.db.Metrics()
+	return m.BlockCache.Hits + m.BlockCache.Misses
+}
+
+// Layers is how many tables lie over each other.
+func Layers(s *State) int { return s.layers() }
+
 // Miscount lowers the running count of a group's bytes.
 func Miscount(g *GroupState, bytes uint64) {
 	g.mu.Lock()

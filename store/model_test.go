@@ -12,7 +12,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/chatnode/chatnode/fsm"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/store"
 )
@@ -100,6 +102,7 @@ func (m *model) check() {
 	if mv.v.Index() != mv.index {
 		m.t.Errorf("seed %d: view at %d says %d", m.seed, mv.index, mv.v.Index())
 	}
+	m.checkRange(&mv)
 	for range 20 {
 		n := m.rng.IntN(modelKeys)
 		val, ok, err := mv.v.Get(rowKey(m.g.ID(), n))
@@ -111,6 +114,38 @@ func (m *model) check() {
 	m.closeView(i)
 }
 
+// checkRange scans a part of a view, and sometimes reads others of its rows meanwhile.
+func (m *model) checkRange(mv *modelView) {
+	from, to := m.rng.IntN(modelKeys), m.rng.IntN(modelKeys)
+	at := func(n int) int {
+		i, _ := slices.BinarySearch(mv.want, fmt.Sprintf("%03d", n))
+		return i
+	}
+	var want, got []string
+	if from < to {
+		want = slices.Clone(mv.want[at(from):at(to)])
+	}
+	reverse, reads := m.rng.IntN(2) == 0, m.rng.IntN(2) == 0
+	if reverse {
+		slices.Reverse(want)
+	}
+	err := mv.v.Scan(rowKey(m.g.ID(), from), rowKey(m.g.ID(), to), reverse, func(k, v []byte) (bool, error) {
+		got = append(got, fmt.Sprintf("%s=%s", k[fsm.GroupBytes+1:], v))
+		if reads {
+			if _, _, err := mv.v.Get(rowKey(m.g.ID(), m.rng.IntN(modelKeys))); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		m.t.Fatalf("seed %d: Scan(%d, %d) = %v", m.seed, from, to, err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		m.t.Fatalf("seed %d: rows %d to %d of the view at %d differ (-want +got):\n%s", m.seed, from, to, mv.index, diff)
+	}
+}
+
 func (m *model) closeView(i int) {
 	if err := m.views[i].v.Close(); err != nil {
 		m.t.Errorf("seed %d: Close = %v", m.seed, err)
@@ -119,12 +154,13 @@ func (m *model) closeView(i int) {
 }
 
 // TestStateModel compares two groups with maps while layers are written by
-// barriers, by a budget that is soon used up, by snapshots and by restarts.
+// barriers, by a budget that is soon used up, by snapshots and by restarts. Some
+// restarts begin, or end, to number the rows.
 func TestStateModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		o := store.StateOptions{FS: vfs.NewMem(), BufferBytes: []int64{1, 300 << 10, 0}[seed%3]}
+		o := store.StateOptions{FS: vfs.NewMem(), BufferBytes: []int64{1, 300 << 10, 0}[seed%3], Number: rowNumber}
 		s, err := store.OpenState("state", o)
 		if err != nil {
 			t.Fatal(err)
@@ -163,6 +199,9 @@ func TestStateModel(t *testing.T) {
 				}
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
+				}
+				if o.Number = nil; rng.IntN(2) == 0 {
+					o.Number = rowNumber
 				}
 				if s, err = store.OpenState("state", o); err != nil {
 					t.Fatal(err)

@@ -30,6 +30,7 @@ type State struct {
 	fs       vfs.FS
 	log      *slog.Logger
 	fatal    *Fatal
+	numbers  numbers
 	mem      budget
 	merges   sync.Pool     // of *merge
 	overlays sync.Pool     // of *overlay
@@ -52,6 +53,7 @@ func OpenState(dir string, o StateOptions) (*State, error) {
 	s := &State{
 		dir:       dir,
 		fs:        o.FS,
+		numbers:   numbers{o.Number},
 		log:       o.Logger,
 		fatal:     NewFatal(o.OnFatal),
 		merges:    sync.Pool{New: func() any { return new(merge) }},

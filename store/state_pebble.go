@@ -59,6 +59,9 @@ func (s *State) pebbleOptions() *pebble.Options {
 		l.FilterPolicy = bloom.FilterPolicy(10)
 		l.FilterType = pebble.TableFilter
 	}
+	if s.numbers.of != nil {
+		opts.BlockPropertyCollectors = []func() pebble.BlockPropertyCollector{s.numbers.collector}
+	}
 	opts.Experimental.CompactionScheduler = s.merging
 	// What a flush writes is read again by the next compaction, so it is packed
 	// only lightly; not at all, it would cost a third more bytes.

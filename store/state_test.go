@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,14 @@ import (
 
 func rowKey(g shard.GroupID, n int) []byte {
 	return fmt.Appendf(fsm.AppendPrefix(nil, uint32(g), fsm.AreaConv), "%03d", n)
+}
+
+// rowNumber takes such a key as a number as a whole.
+func rowNumber(key []byte) (uint64, bool) {
+	if len(key) != 8 || key[fsm.GroupBytes] != fsm.AreaConv {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(key), true
 }
 
 // rows reads everything a reader shows of a group.

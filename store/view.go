@@ -16,11 +16,12 @@ var _ fsm.Reader = (*View)(nil)
 // was taken, whatever is applied or installed later. One goroutine uses it and
 // closes it soon, since it keeps files and memory of its time alive.
 type View struct {
-	g       *GroupState
-	mem     memory
-	gets    *pebble.Iterator // positioned by Get
-	scans   *pebble.Iterator // the same snapshot, positioned by Scan; made on demand
-	scanned bool             // scans is in use
+	g      *GroupState
+	mem    memory
+	tables *pebble.Iterator // Get and Scan take turns with it
+	narrow bool             // tables has the bounds of a scan
+	busy   bool             // a scan is running on tables
+	inner  *pebble.Iterator // the same snapshot, for Get during a scan; made on demand
 }
 
 // View takes a snapshot for reading.
@@ -48,7 +49,7 @@ func (g *GroupState) viewOver(mem memory) (*View, error) {
 	if g.outdated(&mem) {
 		return nil, readError("view", it.Close())
 	}
-	return &View{g: g, mem: mem, gets: it}, nil
+	return &View{g: g, mem: mem, tables: it}, nil
 }
 
 func (s *State) usable() error {
@@ -71,15 +72,38 @@ func (v *View) Get(key []byte) (val []byte, ok bool, err error) {
 	if val, state := v.mem.get(key); state != rowbuf.Absent {
 		return val, state == rowbuf.Present, nil
 	}
+	it, err := v.wide()
+	if err != nil {
+		return nil, false, err
+	}
 	// The prefix of a key is the whole key, so tables without it are skipped
 	// by their filter.
-	if !v.gets.SeekPrefixGE(key) {
-		return nil, false, readError("view", v.gets.Error())
+	if !it.SeekPrefixGE(key) {
+		return nil, false, readError("view", it.Error())
 	}
-	if val, err = v.gets.ValueAndErr(); err != nil {
+	if val, err = it.ValueAndErr(); err != nil {
 		return nil, false, readError("view", err)
 	}
 	return val, true, nil
+}
+
+// wide gives an iterator over all rows of the group that no scan uses.
+func (v *View) wide() (*pebble.Iterator, error) {
+	if v.busy {
+		if v.inner == nil {
+			it, err := v.clone(v.g.lower, v.g.upper, nil)
+			if err != nil {
+				return nil, err
+			}
+			v.inner = it
+		}
+		return v.inner, nil
+	}
+	if v.narrow {
+		v.tables.SetBounds(v.g.lower, v.g.upper)
+		v.narrow = false
+	}
+	return v.tables, nil
 }
 
 // Scan implements [fsm.Reader].
@@ -88,25 +112,18 @@ func (v *View) Scan(lower, upper []byte, reverse bool, fn func(k, v []byte) (boo
 	if bytes.Compare(lower, upper) >= 0 {
 		return nil
 	}
-	if v.scanned { // fn of a running scan scans again
-		it, err := v.clone(lower, upper)
+	filter := v.g.s.numbers.filter(lower, upper)
+	if filter != nil || v.busy { // of its own kind, or within fn of a running scan
+		it, err := v.clone(lower, upper, filter)
 		if err != nil {
 			return err
 		}
 		return errors.Join(v.scanOver(it, lower, upper, reverse, fn), it.Close())
 	}
-	if v.scans == nil {
-		it, err := v.clone(lower, upper)
-		if err != nil {
-			return err
-		}
-		v.scans = it
-	} else {
-		v.scans.SetBounds(lower, upper)
-	}
-	v.scanned = true
-	defer func() { v.scanned = false }()
-	return v.scanOver(v.scans, lower, upper, reverse, fn)
+	v.tables.SetBounds(lower, upper)
+	v.narrow, v.busy = true, true
+	defer func() { v.busy = false }()
+	return v.scanOver(v.tables, lower, upper, reverse, fn)
 }
 
 // scanOver visits the rows of it and those in memory.
@@ -121,9 +138,9 @@ func (v *View) scanOver(it *pebble.Iterator, lower, upper []byte, reverse bool, 
 }
 
 // clone gives an iterator of the same snapshot.
-func (v *View) clone(lower, upper []byte) (*pebble.Iterator, error) {
-	it, err := v.gets.Clone(pebble.CloneOptions{
-		IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper},
+func (v *View) clone(lower, upper []byte, filter []pebble.BlockPropertyFilter) (*pebble.Iterator, error) {
+	it, err := v.tables.Clone(pebble.CloneOptions{
+		IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper, PointKeyFilters: filter},
 	})
 	if err != nil {
 		return nil, readError("view", err)
@@ -134,8 +151,8 @@ func (v *View) clone(lower, upper []byte) (*pebble.Iterator, error) {
 // Close frees the snapshot.
 func (v *View) Close() error {
 	var err error
-	if v.scans != nil {
-		err = v.scans.Close()
+	if v.inner != nil {
+		err = v.inner.Close()
 	}
-	return readError("view", errors.Join(err, v.gets.Close()))
+	return readError("view", errors.Join(err, v.tables.Close()))
 }

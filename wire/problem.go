@@ -1,6 +1,12 @@
 package wire
 
-import "github.com/chatnode/chatnode/chat"
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/chatnode/chatnode/chat"
+)
 
 // ProblemType begins the type of every problem; the code follows.
 const ProblemType = "urn:chatnode:error:"
@@ -15,6 +21,32 @@ type Problem struct {
 	Detail       string
 	RequestID    string
 	RetryAfterMS uint64
+}
+
+// ProblemOf gives what may be shown of err as a problem.
+func ProblemOf(err error) Problem {
+	code, msg, retry := Explain(err)
+	return Problem{
+		Status: FaultOf(code).HTTP, Code: code, Detail: msg,
+		RetryAfterMS: uint64((max(retry, 0) + time.Millisecond - 1) / time.Millisecond),
+	}
+}
+
+// WriteProblem answers with a problem and with the headers that belong to it. Its
+// request id is that of the answer's X-Request-Id.
+func WriteProblem(w http.ResponseWriter, p Problem) {
+	h := w.Header()
+	h.Set("Content-Type", ProblemContentType)
+	h.Set("Cache-Control", "no-store")
+	if p.RetryAfterMS > 0 {
+		h.Set("Retry-After", strconv.FormatUint((p.RetryAfterMS+999)/1000, 10))
+	}
+	if p.Code == chat.Unauthenticated {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	p.RequestID = h.Get("X-Request-Id")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(AppendProblem(nil, &p)) // fails only when the client is gone
 }
 
 // AppendProblem appends a problem.

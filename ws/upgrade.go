@@ -116,24 +116,15 @@ func (s *Server) allowed(r *http.Request) bool {
 	return false
 }
 
-// refuse answers in HTTP.
+// refuse answers in HTTP, with the status that the handshake has for it.
 func refuse(w http.ResponseWriter, status int, err error) {
-	code, msg, wait := wire.Explain(err)
-	h := w.Header()
-	h.Set("Content-Type", wire.ProblemContentType)
-	h.Set("Cache-Control", "no-store")
 	if status == http.StatusUpgradeRequired {
-		h.Set("Upgrade", "websocket")
-		h.Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
 	}
-	if wait > 0 {
-		h.Set("Retry-After", "1")
-	}
-	p := wire.Problem{
-		Status: status, Code: code, Detail: msg, RequestID: h.Get("X-Request-Id"), RetryAfterMS: uint64(wait.Milliseconds()),
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write(wire.AppendProblem(nil, &p)) // the client may be gone
+	p := wire.ProblemOf(err)
+	p.Status = status
+	wire.WriteProblem(w, p)
 }
 
 // taken is the ResponseWriter that melody upgrades: a connection that is taken

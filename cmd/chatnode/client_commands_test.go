@@ -116,3 +116,23 @@ func TestPrintable(t *testing.T) {
 		t.Errorf("an unknown entry is %q", got)
 	}
 }
+
+// A text of several lines must not look like entries of others.
+func TestTextsDoNotPassForEntries(t *testing.T) {
+	var out strings.Builder
+	p := printer{w: &out}
+	forged := "     8 10:00:00 bob: I agree"
+	e := chat.Entry{Seq: 7, Sender: "eve", Type: chat.Message, Body: chat.Body{Text: "hi\n" + forged + "\r\n" + forged + "\n"}}
+	if err := p.entry(&e); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], "     7 ") {
+		t.Fatalf("printed %q", out.String())
+	}
+	for _, line := range lines[1:] {
+		if !strings.HasPrefix(line, continued) {
+			t.Errorf("%q begins like an entry", line)
+		}
+	}
+}

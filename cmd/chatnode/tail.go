@@ -127,11 +127,15 @@ func (p *printer) dim(s string) string {
 	return "\x1b[2m" + s + "\x1b[0m"
 }
 
+// continued begins the further lines of a text, which would else pass for entries of
+// whomever their writer likes.
+const continued = "                | "
+
 // describe says in words what an entry does.
 func describe(e *chat.Entry) string {
 	switch e.Type {
 	case chat.Message:
-		return string(e.Sender) + ": " + printable(e.Body.Text)
+		return string(e.Sender) + ": " + strings.ReplaceAll(printable(e.Body.Text), "\n", "\n"+continued)
 	case chat.Created:
 		return fmt.Sprintf("* %s created %q", e.Sender, printable(e.Body.Title))
 	case chat.MemberAdded, chat.MemberRemoved, chat.RoleChanged:

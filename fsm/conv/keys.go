@@ -45,6 +45,16 @@ func (p *prefix) appendEntry(dst []byte, seq chat.Seq) []byte {
 	return binary.BigEndian.AppendUint64(p.appendKind(dst, kindEntry), uint64(seq))
 }
 
+// EntryNumber gives the seq of an entry from the key of its row, which ends in it, as
+// a store of rows asks for it.
+func EntryNumber(key []byte) (uint64, bool) {
+	if len(key) != prefixBytes+1+8 || key[fsm.GroupBytes] != fsm.AreaConv {
+		return 0, false
+	}
+	seq, ok := seqOf(key)
+	return uint64(seq), ok
+}
+
 // seqOf reads the seq from the key of an entry.
 func seqOf(key []byte) (chat.Seq, bool) {
 	if len(key) != prefixBytes+1+8 || key[prefixBytes] != kindEntry {

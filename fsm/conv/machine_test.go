@@ -222,7 +222,10 @@ func TestPageBytes(t *testing.T) {
 		{"before the first", conv.Query{Mode: conv.Before, Seq: 1}, nil},
 		{"before nothing", conv.Query{Mode: conv.Before}, nil},
 		{"before what is to come", conv.Query{Mode: conv.Before, Seq: 1 << 60, Limit: 1}, []chat.Seq{9}},
-		{"around what is to come", conv.Query{Mode: conv.Around, Seq: 1 << 60, Limit: 4}, []chat.Seq{8, 9}},
+		{"around what is to come", conv.Query{Mode: conv.Around, Seq: 1 << 60, Limit: 4}, []chat.Seq{6, 7, 8, 9}},
+		{"around the head", conv.Query{Mode: conv.Around, Seq: 9, Limit: 4}, []chat.Seq{6, 7, 8, 9}},
+		{"around what is to come, one", conv.Query{Mode: conv.Around, Seq: 1 << 60, Limit: 1}, []chat.Seq{9}},
+		{"around the first", conv.Query{Mode: conv.Around, Seq: 1, Limit: 4}, []chat.Seq{1, 2, 3, 4}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

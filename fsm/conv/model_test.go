@@ -180,6 +180,7 @@ func expectPage(q conv.Query, seen []chat.Entry) []chat.Entry {
 	case conv.Around:
 		lo = at - min(q.Limit/2, at)
 		hi = min(at+q.Limit-(at-lo), hi)
+		lo = hi - min(q.Limit, hi)
 	}
 	return seen[lo:hi]
 }

@@ -41,12 +41,7 @@ func AppendPage(dst []byte, r fsm.Reader, group uint32, q Query) ([]byte, error)
 	case After:
 		err = in.ascend(&above, q.Seq, limit, bytes)
 	case Around:
-		if q.Seq > 1 && limit > 1 {
-			err = in.descend(&below, min(q.Seq-1, head.Seq), limit/2, bytes/2)
-		}
-		if err == nil && limit > len(below.items) && (bytes > below.size || len(below.items) == 0) {
-			err = in.ascend(&above, max(q.Seq, 1)-1, limit-len(below.items), bytes-below.size)
-		}
+		err = in.around(&below, &above, q.Seq, head.Seq, limit, bytes)
 	default:
 		return dst, chat.E(opPage, chat.Invalid, "the mode of the query is unknown", nil)
 	}
@@ -54,6 +49,29 @@ func AppendPage(dst []byte, r fsm.Reader, group uint32, q Query) ([]byte, error)
 		return dst, err
 	}
 	return in.appendPage(dst, q, head, &below, &above), nil
+}
+
+// around collects half a page below a seq, what is left of the page from it on, and
+// what that leaves again below, as it does near the head.
+func (in *reading) around(below, above *run, seq, head chat.Seq, limit, bytes int) error {
+	next := max(seq, 1) - 1 // below it all is collected
+	if limit > 1 {
+		if err := in.descend(below, min(next, head), limit/2, bytes/2); err != nil {
+			return err
+		}
+	}
+	if limit > len(below.items) && (bytes > below.size || len(below.items) == 0) {
+		if err := in.ascend(above, next, limit-len(below.items), bytes-below.size); err != nil {
+			return err
+		}
+	}
+	if n := len(below.items); n > 0 {
+		next = below.items[n-1].seq - 1
+	}
+	if len(below.items)+len(above.items) >= limit || below.size+above.size >= bytes {
+		return nil
+	}
+	return in.descend(below, min(next, head), limit-len(above.items), bytes-above.size)
 }
 
 func bounded(asked, most int) int {
@@ -77,6 +95,9 @@ type item struct {
 
 // room makes room for a page of usual entries at once.
 func (n *run) room(limit, bytes int) {
+	if n.items != nil {
+		return
+	}
 	const usual = 384
 	n.items = make([]item, 0, limit)
 	n.raw = make([]byte, 0, min(limit*usual, bytes))
@@ -106,7 +127,8 @@ func (n *run) take(k, val []byte, limit, bytes int) (more bool, err error) {
 	return len(n.items) < limit && n.size < bytes, nil
 }
 
-// descend collects visible entries from the seq from downwards.
+// descend collects visible entries from the seq from downwards. Entries are dense, so
+// it knows how far down that many are, and scans no further.
 func (in *reading) descend(n *run, from chat.Seq, limit, bytes int) error {
 	n.room(limit, bytes)
 	more := true
@@ -117,6 +139,9 @@ func (in *reading) descend(n *run, from chat.Seq, limit, bytes int) error {
 		}
 		if lo > hi {
 			continue
+		}
+		if want := chat.Seq(limit - len(n.items)); hi-lo >= want {
+			lo = hi - want + 1
 		}
 		err := in.scan(lo, hi, true, func(k, val []byte) (bool, error) {
 			var err error
@@ -142,7 +167,11 @@ func (in *reading) ascend(n *run, after chat.Seq, limit, bytes int) error {
 		if after >= hi {
 			continue
 		}
-		err := in.scan(max(lo, after+1), hi, false, func(k, val []byte) (bool, error) {
+		lo = max(lo, after+1)
+		if want := chat.Seq(limit - len(n.items)); hi-lo >= want {
+			hi = lo + want - 1
+		}
+		err := in.scan(lo, hi, false, func(k, val []byte) (bool, error) {
 			var err error
 			more, err = n.take(k, val, limit, bytes)
 			return more, err

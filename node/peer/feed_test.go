@@ -182,3 +182,38 @@ func TestFeedIsBounded(t *testing.T) {
 		t.Error("the third attachment of two was taken")
 	}
 }
+
+// gate is a source that can be held up as it lets go of a conversation.
+type gate struct {
+	*source
+	letGo chan struct{} // detaching waits for it
+}
+
+func (g *gate) Detach(c chat.ConvID, r fanout.Receiver) {
+	<-g.letGo
+	g.source.Detach(c, r)
+}
+
+// Somebody closes a conversation and opens it again while the answer to the first
+// attachment is still on its way. It says nothing of the second one, before which
+// entries may be appended that nobody delivers.
+func TestAttachedIsOfThatAttachment(t *testing.T) {
+	src := &gate{source: newSource(), letGo: make(chan struct{})}
+	addr, _ := serve(t, &backend{}, src, nil)
+	p := connect(t, calm(), addr, PoolDeps{})
+	f, s, other := p.Feed("s"), &sink{}, &sink{}
+	f.Attach("hall", other, other.attached)
+	eventually(t, "attached", other.is(func() bool { return other.began == 1 }))
+	second := &sink{}
+	f.Attach("room", s, s.attached)
+	f.Detach("room", s)
+	f.Attach("room", s, second.attached)
+	eventually(t, "the first attachment", func() bool { return len(src.receivers("room")) == 1 })
+	src.deliver(entry("hall", 1, "behind the first answer"))
+	eventually(t, "delivered", other.is(func() bool { return len(other.entries) == 1 }))
+	if second.is(func() bool { return second.began > 0 })() {
+		t.Error("the second attachment is said to have begun while the first one is being ended")
+	}
+	close(src.letGo)
+	eventually(t, "the second attachment", second.is(func() bool { return second.began == 1 }))
+}

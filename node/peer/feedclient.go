@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,18 +25,27 @@ type feedLink struct {
 	cc   *grpc.ClientConn
 	wire *wireHolder
 
-	mu     sync.Mutex // guards subs and out; held while an attachment is put into out, so that streams see all
+	mu     sync.Mutex // guards all below; held while an attachment is put into out, so that streams see all
 	subs   map[chat.ConvID][]sub
+	last   uint64  // number of the newest attachment
 	out    *outbox // of the present stream, nil for none
 	cancel context.CancelFunc
 
 	pinged atomic.Int64
 }
 
+// sub is one attachment. What the other side says of a conversation bears the number
+// of the attachment that it has come to: a later one may be on its way to it, behind
+// the end of that one.
 type sub struct {
 	r        fanout.Receiver
 	attached func() // nil once called
+	number   uint64
 }
+
+// meant reports whether an answer to the attachment of that number is about s; 0 comes
+// from a node of a version that does not number its answers.
+func (s *sub) meant(number uint64) bool { return number == 0 || s.number <= number }
 
 var _ fanout.Feed = (*feedLink)(nil)
 
@@ -51,8 +61,9 @@ func (f *feedLink) Attach(c chat.ConvID, r fanout.Receiver, attached func()) {
 		r.Lost(c)
 		return
 	}
-	f.subs[c] = append(without(f.subs[c], r), sub{r, attached})
-	ok := f.out == nil || f.out.put(kindAttach, 0, nil, []byte(c))
+	f.last++
+	f.subs[c] = append(without(f.subs[c], r), sub{r, attached, f.last})
+	ok := f.out == nil || f.out.put(kindAttach, f.last, nil, []byte(c))
 	if !ok {
 		f.forget(c, r)
 	}
@@ -120,7 +131,7 @@ func (f *feedLink) stream(ctx context.Context) (worked bool) {
 	f.mu.Lock()
 	f.out, f.cancel = out, cancel
 	for c := range f.subs {
-		if !out.put(kindAttach, 0, nil, []byte(c)) {
+		if !out.put(kindAttach, f.last, nil, []byte(c)) {
 			cancel()
 			break
 		}
@@ -208,19 +219,13 @@ func (f *feedLink) handle(it item) error {
 	}
 	switch it.kind {
 	case kindAttached:
-		f.began(c)
+		f.began(c, it.id)
 	case kindGap:
 		for _, s := range f.receivers(c) {
 			s.r.Gap(c)
 		}
 	case kindLost:
-		f.mu.Lock()
-		subs := f.subs[c]
-		delete(f.subs, c)
-		f.mu.Unlock()
-		for _, s := range subs {
-			s.r.Lost(c)
-		}
+		f.ended(c, it.id)
 	default:
 		return errFrame
 	}
@@ -234,20 +239,41 @@ func (f *feedLink) receivers(c chat.ConvID) []sub {
 }
 
 // began tells those who have not been told that deliveries have begun.
-func (f *feedLink) began(c chat.ConvID) {
+func (f *feedLink) began(c chat.ConvID, number uint64) {
 	f.mu.Lock()
-	subs := f.subs[c]
-	var told []sub
-	for _, s := range subs {
-		told = append(told, sub{r: s.r})
+	subs := slices.Clone(f.subs[c])
+	var due []func()
+	for i := range subs {
+		if s := &subs[i]; s.attached != nil && s.meant(number) {
+			due = append(due, s.attached)
+			s.attached = nil
+		}
 	}
-	if told != nil {
-		f.subs[c] = told
+	if due != nil {
+		f.subs[c] = subs
 	}
 	f.mu.Unlock()
-	for _, s := range subs {
-		if s.attached != nil {
-			s.attached()
+	for _, attached := range due {
+		attached()
+	}
+}
+
+// ended tells those whose attachment the other side has ended.
+func (f *feedLink) ended(c chat.ConvID, number uint64) {
+	f.mu.Lock()
+	var lost, kept []sub
+	for _, s := range f.subs[c] {
+		if s.meant(number) {
+			lost = append(lost, s)
+		} else {
+			kept = append(kept, s)
 		}
+	}
+	if f.subs[c] = kept; kept == nil {
+		delete(f.subs, c)
+	}
+	f.mu.Unlock()
+	for _, s := range lost {
+		s.r.Lost(c)
 	}
 }

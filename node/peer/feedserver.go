@@ -14,8 +14,8 @@ import (
 // side does not take frames fast enough, entries are left out and the gap is
 // told as soon as there is room: nothing waits for a slow node.
 type feedStream struct {
-	outbox   // its mutex guards the fields below too
-	attached map[chat.ConvID]struct{}
+	outbox                            // its mutex guards the fields below too
+	attached map[chat.ConvID]uint64   // the number of the newest attachment, for what is said of it
 	gaps     map[chat.ConvID]struct{} // to be told; a subset of attached
 	buf      []byte
 }
@@ -24,7 +24,7 @@ func (s *Server) serveFeed(st grpc.ServerStream) error {
 	if err := s.admit(st.Context()); err != nil {
 		return err
 	}
-	f := &feedStream{attached: make(map[chat.ConvID]struct{}), gaps: make(map[chat.ConvID]struct{})}
+	f := &feedStream{attached: make(map[chat.ConvID]uint64), gaps: make(map[chat.ConvID]struct{})}
 	f.init(&s.pool, s.cfg.FramesMax, s.cfg.FeedBytesMax)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -76,11 +76,11 @@ func (s *Server) attach(f *feedStream, b []byte) error {
 		}
 		switch it.kind {
 		case kindAttach:
-			if !f.add(c, s.cfg.AttachMax) {
-				f.Lost(c)
+			if !f.add(c, it.id, s.cfg.AttachMax) {
+				f.say(kindLost, it.id, c)
 				continue
 			}
-			s.deps.Feed.Attach(c, f, func() { f.say(kindAttached, c) })
+			s.deps.Feed.Attach(c, f, func() { f.say(kindAttached, it.id, c) })
 		case kindDetach:
 			f.drop(c)
 			s.deps.Feed.Detach(c, f)
@@ -91,27 +91,29 @@ func (s *Server) attach(f *feedStream, b []byte) error {
 	return nil
 }
 
-func (f *feedStream) add(c chat.ConvID, most int) bool {
+func (f *feedStream) add(c chat.ConvID, number uint64, most int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, ok := f.attached[c]; !ok && len(f.attached) >= most {
 		return false
 	}
-	f.attached[c] = struct{}{}
+	f.attached[c] = number
 	return true
 }
 
-func (f *feedStream) drop(c chat.ConvID) {
+func (f *feedStream) drop(c chat.ConvID) (number uint64) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	number = f.attached[c]
 	delete(f.attached, c)
 	delete(f.gaps, c)
-	f.mu.Unlock()
+	return number
 }
 
 // say sends an item about a conversation that must not get lost.
-func (f *feedStream) say(kind byte, c chat.ConvID) {
+func (f *feedStream) say(kind byte, number uint64, c chat.ConvID) {
 	f.mu.Lock()
-	f.insistLocked(kind, 0, nil, []byte(c))
+	f.insistLocked(kind, number, nil, []byte(c))
 	f.unlock()
 }
 
@@ -138,8 +140,7 @@ func (f *feedStream) Gap(c chat.ConvID) {
 
 // Lost implements fanout.Receiver.
 func (f *feedStream) Lost(c chat.ConvID) {
-	f.drop(c)
-	f.say(kindLost, c)
+	f.say(kindLost, f.drop(c), c)
 }
 
 // tellGaps sends what could not be said before.

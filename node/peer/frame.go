@@ -27,7 +27,7 @@ const (
 	kindPong     byte = 7  // epoch uvarint ‖ led groups, each uvarint
 	kindAttach   byte = 8  // conversation
 	kindDetach   byte = 9  // conversation
-	kindAttached byte = 10 // conversation
+	kindAttached byte = 10 // conversation; the id is that of the attach, as in lost
 	kindEntry    byte = 11 // conv.AppendEntry
 	kindGap      byte = 12 // conversation
 	kindLost     byte = 13 // conversation

@@ -67,7 +67,7 @@ func FuzzFeedFrame(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		st := &feedStream{attached: map[chat.ConvID]struct{}{}, gaps: map[chat.ConvID]struct{}{}}
+		st := &feedStream{attached: map[chat.ConvID]uint64{}, gaps: map[chat.ConvID]struct{}{}}
 		st.init(&s.pool, 4, DefaultConfig().FeedBytesMax)
 		_ = s.attach(st, b)
 		l := newFeedLink(&Pool{cfg: DefaultConfig()}, "s", nil, newWireHolder(nil))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -26,10 +27,12 @@ const boltLockWait = 2 * time.Second
 type boltLog struct {
 	db *raftboltdb.BoltStore
 
+	// The bounds change with mu held and are read without it: read loops ask for them,
+	// and a write may wait for the disk.
+	first, last atomic.Uint64
+
 	mu     sync.Mutex // guards what follows, and one write at a time
-	first  uint64
-	last   uint64
-	count  uint64 // entries appended since it was opened
+	count  uint64     // entries appended since it was opened
 	notify func(uint64)
 	err    error // the first failed write
 }
@@ -49,8 +52,10 @@ func openBoltLog(path string) (*boltLog, error) {
 	b := &boltLog{db: db}
 	first, err := db.FirstIndex()
 	if err == nil {
-		b.first = first
-		b.last, err = db.LastIndex()
+		b.first.Store(first)
+		var last uint64
+		last, err = db.LastIndex()
+		b.last.Store(last)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
@@ -76,18 +81,10 @@ func (b *boltLog) Close() error {
 }
 
 // FirstIndex implements store.GroupLog.
-func (b *boltLog) FirstIndex() uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.first
-}
+func (b *boltLog) FirstIndex() uint64 { return b.first.Load() }
 
 // LastIndex implements store.GroupLog.
-func (b *boltLog) LastIndex() uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.last
-}
+func (b *boltLog) LastIndex() uint64 { return b.last.Load() }
 
 // DurableIndex implements store.GroupLog: every write is synced.
 func (b *boltLog) DurableIndex() uint64 { return b.LastIndex() }
@@ -99,7 +96,7 @@ func (b *boltLog) WaitDurable(index uint64) error {
 	switch {
 	case b.err != nil:
 		return b.err
-	case index > b.last:
+	case index > b.last.Load():
 		return store.ErrNotFound
 	}
 	return nil
@@ -119,15 +116,15 @@ func (b *boltLog) Append(entries []store.LogEntry) error {
 	}
 	logs := make([]*raft.Log, len(entries))
 	b.mu.Lock()
-	next := b.last + 1
-	if b.last == 0 {
+	next := b.last.Load() + 1
+	if next == 1 {
 		next = entries[0].Index
 	}
 	for i := range entries {
 		e := &entries[i]
 		if e.Index != next+uint64(i) || e.Index == 0 || len(e.Data)+len(e.Extensions) > store.EntryBytesMax {
 			b.mu.Unlock()
-			return fmt.Errorf("append of index %d after %d: %w", e.Index, b.last, store.ErrOrder)
+			return fmt.Errorf("append of index %d after %d: %w", e.Index, next-1, store.ErrOrder)
 		}
 		logs[i] = &raft.Log{
 			Index: e.Index, Term: e.Term, Type: raft.LogType(e.Type),
@@ -143,12 +140,13 @@ func (b *boltLog) Append(entries []store.LogEntry) error {
 		b.mu.Unlock()
 		return err
 	}
-	if b.first == 0 {
-		b.first = entries[0].Index
+	last := entries[len(entries)-1].Index
+	if b.first.Load() == 0 {
+		b.first.Store(entries[0].Index)
 	}
-	b.last = entries[len(entries)-1].Index
+	b.last.Store(last)
 	b.count += uint64(len(entries))
-	fn, last := b.notify, b.last
+	fn := b.notify
 	b.mu.Unlock()
 	if fn != nil {
 		fn(last)
@@ -215,27 +213,29 @@ func (b *boltLog) EntryBytes(index uint64) int {
 func (b *boltLog) DeleteRange(low, high uint64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	first, last := b.first.Load(), b.last.Load()
 	switch {
 	case b.err != nil:
 		return b.err
-	case b.last == 0 || low > high || high < b.first || low > b.last:
+	case last == 0 || low > high || high < first || low > last:
 		return nil
 	}
-	low, high = max(low, b.first), min(high, b.last)
-	if low != b.first && high != b.last {
-		return fmt.Errorf("delete %d to %d of %d to %d: %w", low, high, b.first, b.last, store.ErrOrder)
+	low, high = max(low, first), min(high, last)
+	if low != first && high != last {
+		return fmt.Errorf("delete %d to %d of %d to %d: %w", low, high, first, last, store.ErrOrder)
 	}
 	if err := b.db.DeleteRange(low, high); err != nil {
 		b.err = err
 		return err
 	}
 	switch {
-	case low == b.first && high == b.last:
-		b.first, b.last = 0, 0
-	case low == b.first:
-		b.first = high + 1
+	case low == first && high == last:
+		b.first.Store(0)
+		b.last.Store(0)
+	case low == first:
+		b.first.Store(high + 1)
 	default:
-		b.last = low - 1
+		b.last.Store(low - 1)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/store"
@@ -39,8 +40,7 @@ func openBoltFiles(tb testing.TB, dir string) *boltFiles {
 }
 
 func (f *boltFiles) path(g shard.GroupID) string {
-	h := Host{cfg: Config{BoltDir: f.dir}}
-	return h.boltPath(g)
+	return BoltFile(f.dir, g)
 }
 
 func (f *boltFiles) Group(g shard.GroupID) (store.GroupLog, error) {
@@ -142,4 +142,30 @@ func TestBoltGroups(t *testing.T) {
 	c.same(shard.Meta, 2)
 	c.put(1, "y")
 	c.same(1, 2)
+}
+
+// TestBoltBoundsDoNotWait: how far a log is durable is asked on the loops that read what
+// other nodes send, for all groups. It must not wait for a write.
+func TestBoltBoundsDoNotWait(t *testing.T) {
+	b, err := openBoltLog(filepath.Join(t.TempDir(), "log.bolt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Append([]store.LogEntry{{Index: 1, Term: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	b.mu.Lock() // as a write does while the disk has it
+	bounds := make(chan [3]uint64, 1)
+	go func() { bounds <- [3]uint64{b.FirstIndex(), b.LastIndex(), b.DurableIndex()} }()
+	var got [3]uint64
+	select {
+	case got = <-bounds:
+	case <-time.After(10 * time.Second):
+		t.Error("they wait for the write")
+	}
+	b.mu.Unlock()
+	if got != [3]uint64{1, 1, 1} {
+		t.Errorf("bounds %v", got)
+	}
 }

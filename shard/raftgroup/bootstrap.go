@@ -65,8 +65,8 @@ func (g *group) bootstrap(c raft.Configuration, state *store.GroupState) error {
 	if err != nil {
 		return err
 	}
-	term, err := g.logs.GetUint64(termKey)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	term, err := stableNumber(g.logs.log, termKey)
+	if err != nil {
 		return err
 	}
 	applied, _ := state.Applied()

@@ -115,20 +115,6 @@ func TestBootstrapIsCompleted(t *testing.T) {
 
 // TestBootstrapAgain asks for a bootstrap where the group has been before.
 func TestBootstrapAgain(t *testing.T) {
-	emptied := func(t *testing.T, m *member) {
-		t.Helper()
-		log, err := openTestLog(t, m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		gl, err := log.Group(1)
-		if err == nil {
-			err = gl.DeleteRange(gl.FirstIndex(), gl.LastIndex())
-		}
-		if err := errors.Join(err, log.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
 	gone := func(t *testing.T, m *member, parts ...string) {
 		t.Helper()
 		for _, p := range parts {
@@ -143,10 +129,10 @@ func TestBootstrapAgain(t *testing.T) {
 		want   error
 	}{
 		{"as it was", func(*testing.T, *member) {}, nil},
-		{"log emptied by its own node", emptied, nil},
+		{"log emptied by its own node", emptyLog, nil},
 		{"log gone", func(t *testing.T, m *member) { t.Helper(); gone(t, m, "log") }, store.ErrPromise},
 		{"log and state gone", func(t *testing.T, m *member) { t.Helper(); gone(t, m, "log", "state") }, store.ErrPromise},
-		{"entries and state gone", func(t *testing.T, m *member) { t.Helper(); emptied(t, m); gone(t, m, "state") }, store.ErrPromise},
+		{"entries and state gone", func(t *testing.T, m *member) { t.Helper(); emptyLog(t, m); gone(t, m, "state") }, store.ErrPromise},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t, 1, testConfig())

@@ -48,6 +48,7 @@ type group struct {
 	mark     uint64      // of the log; set before Raft runs
 
 	changing chan struct{} // the turn of a membership change
+	cutting  chan struct{} // the turn of a cut, or of a snapshot on its way through Raft
 	look     chan struct{} // asks the tenure to look
 
 	life    sync.Mutex // one start, stop or rebuild at a time; guards what follows
@@ -57,7 +58,10 @@ type group struct {
 
 // openGroup opens the replica's log and state and starts its Raft.
 func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
-	g := &group{host: h, id: id, log: h.log.With("group", uint32(id)), changing: make(chan struct{}, 1), look: make(chan struct{}, 1)}
+	g := &group{
+		host: h, id: id, log: h.log.With("group", uint32(id)),
+		changing: make(chan struct{}, 1), cutting: make(chan struct{}, 1), look: make(chan struct{}, 1),
+	}
 	log, closeLog, err := h.openLog(id)
 	if err != nil {
 		return nil, err
@@ -83,6 +87,7 @@ func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
 	g.machine = newMachine(id, state, h.deps.Machine(id), h.fatal.fail)
 	g.machine.awaited = func() bool { return g.awaiting.Load() > 0 }
 	g.machine.logged = log.LastIndex
+	g.logs.applied = state.Applied
 	g.snaps = &snapshotStore{state: state, installing: g.installing}
 	if err := g.reconcile(); err != nil {
 		return nil, err
@@ -101,7 +106,7 @@ func openGroup(h *Host, id shard.GroupID) (_ *group, err error) {
 // openLog gives the log of a group and how to close it, when it is its own.
 func (h *Host) openLog(id shard.GroupID) (store.GroupLog, func() error, error) {
 	if h.usesBolt(id) {
-		b, err := openBoltLog(h.boltPath(id))
+		b, err := openBoltLog(BoltFile(h.cfg.BoltDir, id))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -115,44 +120,33 @@ func (h *Host) usesBolt(id shard.GroupID) bool {
 	return h.cfg.BoltDir != "" && (h.cfg.BoltAll || id == shard.Meta)
 }
 
-func (h *Host) boltPath(id shard.GroupID) string {
-	return filepath.Join(h.cfg.BoltDir, fmt.Sprintf("group-%d.bolt", id))
+// BoltFile names the file of a group's log in the directory of logs in Bolt.
+func BoltFile(dir string, id shard.GroupID) string {
+	return filepath.Join(dir, fmt.Sprintf("group-%d.bolt", id))
 }
 
-// reconcile compares log, state and promise before Raft sees them. A state that
-// is ahead of the log, or that the log contradicts, covers all of it: an install
-// or a lost tail was cut short. The state is made durable before the log goes,
-// since the log may hold the only durable copy of what the state contains.
+// reconcile compares log, state and promise before Raft sees them. A log that is
+// of no use beside the state goes; the state is made durable before that, since the
+// log may hold the only durable copy of what it contains.
 func (g *group) reconcile() error {
 	promise, err := g.checkMark()
 	if err != nil {
 		return err
 	}
-	log := g.logs.log
-	applied, term := g.machine.state.Applied()
-	first, last := log.FirstIndex(), log.LastIndex()
-	if last > 0 && applied > 0 {
-		drop := last < applied
-		if !drop && first <= applied {
-			var e store.LogEntry
-			if err := log.Entry(applied, &e); err != nil {
-				return err
-			}
-			drop = e.Term != term
-		}
-		if drop {
-			g.log.Warn("the log ends before the state: dropping it", "last", last, "applied", applied)
-			if err := g.machine.state.Barrier(); err != nil {
-				return err
-			}
-			if err := log.DeleteRange(first, last); err != nil {
-				return err
-			}
-			first, last = 0, 0
-		}
+	log, state := g.logs.log, g.machine.state
+	applied, _ := state.Applied()
+	last, err := usable(log, state)
+	if err != nil {
+		return err
 	}
-	if last > 0 && first > applied+1 {
-		return fmt.Errorf("the log begins at %d and the state ends at %d: entries are missing: %w", first, applied, store.ErrCorrupt)
+	if end := log.LastIndex(); last < end {
+		g.log.Warn("the log ends before the state, or contradicts it: dropping it", "last", end, "applied", applied)
+		if err := state.Barrier(); err != nil {
+			return err
+		}
+		if err := log.DeleteRange(log.FirstIndex(), end); err != nil {
+			return err
+		}
 	}
 	return g.checkPromise(promise, max(last, applied))
 }
@@ -337,7 +331,7 @@ func wipeGroup(h *Host, id shard.GroupID) error {
 	}
 	var errs []error
 	if h.usesBolt(id) {
-		errs = append(errs, removeBoltLog(h.boltPath(id)))
+		errs = append(errs, removeBoltLog(BoltFile(h.cfg.BoltDir, id)))
 	} else {
 		errs = append(errs, h.deps.Logs.Drop(id))
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -217,6 +219,32 @@ func (h *Host) Remove(g shard.GroupID) error {
 		return fmt.Errorf("group %d was started again", g)
 	}
 	return wipeGroup(h, g)
+}
+
+// Holds reports whether something of a replica of g is on this node, whether it runs or
+// not.
+func (h *Host) Holds(g shard.GroupID) (bool, error) {
+	if h.group(g) != nil {
+		return true, nil
+	}
+	if h.deps.Promises != nil {
+		if _, ok := h.deps.Promises.Promise(g); ok {
+			return true, nil
+		}
+	}
+	if h.usesBolt(g) {
+		if _, err := os.Stat(BoltFile(h.cfg.BoltDir, g)); !errors.Is(err, fs.ErrNotExist) {
+			return err == nil, err
+		}
+	} else if slices.Contains(h.deps.Logs.Groups(), g) {
+		return true, nil
+	}
+	state, err := h.deps.State.Group(g)
+	if err != nil {
+		return false, err
+	}
+	applied, _ := state.Applied()
+	return applied > 0, nil
 }
 
 // Propose queues an encoded command, checked before, with the group's proposer.

@@ -14,7 +14,7 @@ import (
 // install decides what becomes of a snapshot before Raft sees it. Raft v1.7.3
 // does not handle one that ends before the local log does: a conflicting rest
 // stays, or the log is emptied behind its back (hashicorp/raft issue 697).
-func (g *group) install(_ context.Context, m *raft.InstallSnapshotRequest, data io.Reader,
+func (g *group) install(ctx context.Context, m *raft.InstallSnapshotRequest, data io.Reader,
 	pass func(io.Reader) (*raft.InstallSnapshotResponse, error),
 ) (*raft.InstallSnapshotResponse, error) {
 	r := g.raft.Load()
@@ -22,7 +22,7 @@ func (g *group) install(_ context.Context, m *raft.InstallSnapshotRequest, data 
 		return nil, errStopping
 	}
 	if m.Term < r.CurrentTerm() || r.LastIndex() < m.LastLogIndex {
-		return pass(data)
+		return g.through(ctx, data, pass)
 	}
 	have, err := g.holds(m.LastLogIndex, m.LastLogTerm)
 	if err != nil {
@@ -37,6 +37,26 @@ func (g *group) install(_ context.Context, m *raft.InstallSnapshotRequest, data 
 		return nil, err
 	}
 	return &raft.InstallSnapshotResponse{Term: m.Term, Success: true}, nil
+}
+
+// through passes a snapshot on to Raft, and not while the log is cut: Raft ends a
+// cut with the index at which it began. It would take that for the last one that it
+// has, although the state is that of the snapshot, and vote for who has less.
+func (g *group) through(ctx context.Context, data io.Reader,
+	pass func(io.Reader) (*raft.InstallSnapshotResponse, error),
+) (*raft.InstallSnapshotResponse, error) {
+	select {
+	case g.cutting <- struct{}{}:
+	default:
+		g.log.Debug("a snapshot waits for the end of a cut")
+		select {
+		case g.cutting <- struct{}{}:
+		case <-ctx.Done():
+			return nil, errStopping
+		}
+	}
+	defer func() { <-g.cutting }()
+	return pass(data)
 }
 
 // holds reports whether the replica durably has the entry of an index and term,

@@ -2,7 +2,6 @@ package raftgroup
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -130,14 +129,7 @@ func testStaleInstall(t *testing.T, applied bool) {
 		}
 		return &tally{group: g, bad: &m.bad}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	before, _ := c.leader(1).host.Status(1)
-	eventually(t, "a later term", func() bool {
-		_ = c.leader(1).host.TransferLeadership(ctx, 1, "")
-		s, _ := c.leader(1).host.Status(1)
-		return s.Term > before.Term
-	})
+	c.laterTerm(t)
 	c.fill(1, 60, "b")
 	lead := c.leader(1)
 	rest := c.others(lead)[slices.IndexFunc(c.others(lead), func(m *member) bool { return m != away })]
@@ -154,7 +146,7 @@ func testStaleInstall(t *testing.T, applied bool) {
 	p := pause(stream)
 	done := make(chan error, 1)
 	go func() {
-		_, err := gr.install(ctx, m, p, func(io.Reader) (*raft.InstallSnapshotResponse, error) {
+		_, err := gr.install(t.Context(), m, p, func(io.Reader) (*raft.InstallSnapshotResponse, error) {
 			return nil, errors.New("passed on to Raft")
 		})
 		done <- err

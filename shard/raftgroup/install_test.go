@@ -85,6 +85,19 @@ func TestInstallUnderLoad(t *testing.T) {
 	c.same(1, n+1)
 }
 
+// laterTerm moves the leadership of group 1 among the nodes that run.
+func (c *cluster) laterTerm(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	before, _ := c.leader(1).host.Status(1)
+	eventually(t, "a later term", func() bool {
+		_ = c.leader(1).host.TransferLeadership(ctx, 1, "")
+		s, _ := c.leader(1).host.Status(1)
+		return s.Term > before.Term
+	})
+}
+
 // TestInstallOntoLogThatIsAhead: a node whose log goes on beyond a snapshot, with
 // entries that lost, takes the snapshot and drops them.
 func TestInstallOntoLogThatIsAhead(t *testing.T) {
@@ -96,14 +109,7 @@ func TestInstallOntoLogThatIsAhead(t *testing.T) {
 	away.kill()
 	// The others go on in a later term, so that the entries made up below are of
 	// a leader that nobody followed.
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	before, _ := c.leader(1).host.Status(1)
-	eventually(t, "a later term", func() bool {
-		_ = c.leader(1).host.TransferLeadership(ctx, 1, "")
-		s, _ := c.leader(1).host.Status(1)
-		return s.Term > before.Term
-	})
+	c.laterTerm(t)
 	c.fill(1, 200, "a")
 	c.leader(1).cut(t, 1)
 

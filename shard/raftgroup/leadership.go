@@ -58,10 +58,7 @@ func (t *tenure) run(r *raft.Raft) {
 		case <-t.quit:
 			t.lost()
 			return
-		case led := <-t.notify:
-			if !led {
-				t.lost()
-			}
+		case <-t.notify: // it may be late: what Raft says now counts
 		case <-t.events:
 		case <-t.g.look:
 		case l := <-t.ready:

@@ -28,7 +28,10 @@ type logStore struct {
 	// stored, its term.
 	voter     func(term uint64)
 	truncated func(from uint64)
+	// applied is the index and term of the last entry that the state contains.
+	applied func() (index, term uint64)
 
+	term    atomic.Uint64 // Raft's, as far as it is durable; what is read may not be yet
 	voters  atomic.Int64  // of the newest configuration; unknownVoters until asked
 	changed atomic.Uint64 // index of the newest configuration that was appended since the start
 	pending atomic.Int64  // since when something waits for the disk, as mono.Now; 0 when nothing does
@@ -88,6 +91,9 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	var e store.LogEntry
 	if err := s.log.Entry(index, &e); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
+			if s.before(index, l) {
+				return nil
+			}
 			return raft.ErrLogNotFound
 		}
 		s.fatal(err)
@@ -98,6 +104,24 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 		l.AppendedAt = time.Unix(0, e.AppendedAtNS)
 	}
 	return nil
+}
+
+// before gives, of the entry that the state ends with and that the log begins right
+// behind, index and term. A leader whose entries contradict all of such a log finds out
+// by it that what is before agrees; Raft v1.7.3 looks for it in the log, and in its last
+// snapshot only where the log is empty. Nobody sends or applies what is given here: who
+// wants the entry itself asks for the one before it first, which is not there. The first
+// entry of all has none before it.
+func (s *logStore) before(index uint64, l *raft.Log) bool {
+	if s.applied == nil || index < 2 || s.log.FirstIndex() != index+1 {
+		return false
+	}
+	at, term := s.applied()
+	if at != index {
+		return false
+	}
+	*l = raft.Log{Index: index, Term: term, Type: raft.LogNoop}
+	return true
 }
 
 // StoreLog implements raft.LogStore.

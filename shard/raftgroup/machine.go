@@ -32,8 +32,9 @@ type machine struct {
 	halted  error
 	results chan *outcome // free ones
 
-	waitMu  sync.Mutex // guards waiters
+	waitMu  sync.Mutex // guards what follows
 	waiters []waiter
+	over    error // nothing is applied any more
 }
 
 // outcome is what applying one entry answers.
@@ -159,13 +160,16 @@ func (f *machine) attach(s fsm.Sink) {
 // be. fn must not block.
 func (f *machine) whenApplied(index uint64, fn func(error)) {
 	f.waitMu.Lock()
+	var err error
 	if f.applied.Load() < index {
-		f.waiters = append(f.waiters, waiter{index, fn})
-		f.waitMu.Unlock()
-		return
+		if err = f.over; err == nil {
+			f.waiters = append(f.waiters, waiter{index, fn})
+			f.waitMu.Unlock()
+			return
+		}
 	}
 	f.waitMu.Unlock()
-	fn(nil)
+	fn(err)
 }
 
 func (f *machine) wake() {
@@ -189,11 +193,11 @@ func (f *machine) wake() {
 	}
 }
 
-// abandon fails everyone who waits.
+// abandon fails everyone who waits, or will.
 func (f *machine) abandon(err error) {
 	f.waitMu.Lock()
 	gone := f.waiters
-	f.waiters = nil
+	f.waiters, f.over = nil, err
 	f.waitMu.Unlock()
 	for _, w := range gone {
 		w.fn(err)

@@ -24,7 +24,8 @@ const (
 
 // change runs one change of the configuration. They go one at a time: here by
 // the group's turn, and in Raft, which takes none while one is not committed.
-func (h *Host) change(ctx context.Context, g shard.GroupID, op string, fn func(r *raft.Raft, servers []raft.Server) raft.IndexFuture) error {
+// fn gives no future when there is nothing to change, or an error when it must not be.
+func (h *Host) change(ctx context.Context, g shard.GroupID, op string, fn func(r *raft.Raft, servers []raft.Server) (raft.IndexFuture, error)) error {
 	gr := h.group(g)
 	if gr == nil {
 		return errNoGroup
@@ -41,11 +42,11 @@ func (h *Host) change(ctx context.Context, g shard.GroupID, op string, fn func(r
 	case <-ctx.Done():
 		return chat.E(op, chat.Timeout, "another change is not done", context.Cause(ctx))
 	}
-	f := fn(r, r.GetConfiguration().Configuration().Servers)
+	f, err := fn(r, r.GetConfiguration().Configuration().Servers)
 	if f == nil {
-		return nil
+		return err
 	}
-	err := waitFuture(ctx, endWith(f, *gone))
+	err = waitFuture(ctx, endWith(f, *gone))
 	switch {
 	case err == nil:
 		gr.log.Info("membership changed", "op", op, "index", f.Index())
@@ -72,24 +73,29 @@ func (h *Host) AddNonvoter(ctx context.Context, g shard.GroupID, id shard.NodeID
 	if !shard.ValidNodeID(id) {
 		return chat.E("add replica", chat.Invalid, "not a node id", nil)
 	}
-	return h.change(ctx, g, "add replica", func(r *raft.Raft, servers []raft.Server) raft.IndexFuture {
+	return h.change(ctx, g, "add replica", func(r *raft.Raft, servers []raft.Server) (raft.IndexFuture, error) {
 		if _, ok := find(servers, id); ok {
-			return nil
+			return nil, nil
 		}
-		return r.AddNonvoter(raft.ServerID(id), raft.ServerAddress(id), 0, changeDeadline)
+		return r.AddNonvoter(raft.ServerID(id), raft.ServerAddress(id), 0, changeDeadline), nil
 	})
 }
+
+var errNotThere = chat.E("promote replica", chat.NotMember, "add it first", nil)
 
 // Promote waits until a replica has caught up and makes it a voter.
 func (h *Host) Promote(ctx context.Context, g shard.GroupID, id shard.NodeID) error {
 	if err := h.awaitCaughtUp(ctx, g, id); err != nil {
 		return err
 	}
-	return h.change(ctx, g, "promote replica", func(r *raft.Raft, servers []raft.Server) raft.IndexFuture {
-		if s, ok := find(servers, id); ok && s.Suffrage == raft.Voter {
-			return nil
+	return h.change(ctx, g, "promote replica", func(r *raft.Raft, servers []raft.Server) (raft.IndexFuture, error) {
+		switch s, ok := find(servers, id); {
+		case !ok: // removed since it had caught up: it would come back
+			return nil, errNotThere
+		case s.Suffrage == raft.Voter:
+			return nil, nil
 		}
-		return r.AddVoter(raft.ServerID(id), raft.ServerAddress(id), 0, changeDeadline)
+		return r.AddVoter(raft.ServerID(id), raft.ServerAddress(id), 0, changeDeadline), nil
 	})
 }
 
@@ -104,7 +110,7 @@ func (h *Host) awaitCaughtUp(ctx context.Context, g shard.GroupID, id shard.Node
 		r, trans := gr.raft.Load(), gr.trans.Load()
 		if r != nil && trans != nil {
 			if _, ok := find(r.GetConfiguration().Configuration().Servers, id); !ok {
-				return chat.E("promote replica", chat.NotMember, "add it first", nil)
+				return errNotThere
 			}
 			p := trans.Progress(id)
 			if time.Since(p.Contact) < 2*h.cfg.Heartbeat && p.Match > 0 && p.Match+caughtUpLag >= r.CommitIndex() {
@@ -128,11 +134,11 @@ func (h *Host) RemoveServer(ctx context.Context, g shard.GroupID, id shard.NodeI
 		}
 		return chat.E("remove replica", chat.NotLeader, "the leadership has moved: ask the new leader", nil)
 	}
-	return h.change(ctx, g, "remove replica", func(r *raft.Raft, servers []raft.Server) raft.IndexFuture {
+	return h.change(ctx, g, "remove replica", func(r *raft.Raft, servers []raft.Server) (raft.IndexFuture, error) {
 		if _, ok := find(servers, id); !ok {
-			return nil
+			return nil, nil
 		}
-		return r.RemoveServer(raft.ServerID(id), 0, changeDeadline)
+		return r.RemoveServer(raft.ServerID(id), 0, changeDeadline), nil
 	})
 }
 

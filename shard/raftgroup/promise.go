@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +17,21 @@ var markKey = []byte("chatnode/mark")
 
 var termKey = []byte("CurrentTerm") // Raft's
 
+// stableNumber reads one of a log's stable values, 0 where it was never set.
+func stableNumber(log store.GroupLog, key []byte) (uint64, error) {
+	b, err := log.Get(key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return 0, nil
+	case err == nil && len(b) != 8:
+		err = store.ErrCorrupt
+	}
+	if err != nil {
+		return 0, fmt.Errorf("stable value %s: %w", key, err)
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
 // checkMark refuses a log that is not the one of the replica's promise: votes
 // and acknowledged entries went with it, however far the state is. A new replica
 // marks its log before Raft writes to it.
@@ -24,8 +40,8 @@ func (g *group) checkMark() (p store.Promise, err error) {
 		return p, nil
 	}
 	p, _ = g.host.deps.Promises.Promise(g.id)
-	g.mark, err = g.logs.GetUint64(markKey)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	g.mark, err = stableNumber(g.logs.log, markKey)
+	if err != nil {
 		return p, err
 	}
 	if err := p.CheckMark(g.mark); err != nil {
@@ -34,8 +50,6 @@ func (g *group) checkMark() (p store.Promise, err error) {
 	if g.mark == 0 {
 		g.mark = rand.Uint64() | 1
 		err = g.logs.SetUint64(markKey, g.mark)
-	} else {
-		err = nil
 	}
 	return p, err
 }
@@ -48,13 +62,14 @@ func (g *group) checkPromise(p store.Promise, last uint64) error {
 		return nil
 	}
 	g.promised.Store(p.Voter)
-	term, err := g.logs.GetUint64(termKey)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	term, err := stableNumber(g.logs.log, termKey)
+	if err != nil {
 		return err
 	}
 	if err := p.Check(term, last); err != nil {
 		return err
 	}
+	g.logs.term.Store(term)
 	return g.host.deps.Promises.SetPromise(g.id, store.Promise{Mark: g.mark})
 }
 
@@ -76,8 +91,8 @@ func (g *group) promiseIn(c raft.Configuration) error {
 	if !hasVoter(c, g.host.id) {
 		return nil
 	}
-	term, err := g.logs.GetUint64(termKey)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	term, err := stableNumber(g.logs.log, termKey)
+	if err != nil {
 		return err
 	}
 	g.promiseVoter(term)
@@ -87,18 +102,16 @@ func (g *group) promiseIn(c raft.Configuration) error {
 	return nil
 }
 
-// promiseLog records how far the durable log has come.
+// promiseLog records how far the durable log has come. Raft may be at writing another
+// term: what is promised before it is durable would not be there after a crash.
 func (g *group) promiseLog() {
 	if g.host.deps.Promises == nil || !g.promised.Load() {
 		return
 	}
-	term, err := g.logs.GetUint64(termKey)
-	if err == nil {
-		applied, _ := g.machine.state.Applied()
-		err = g.host.deps.Promises.SetPromise(g.id, store.Promise{
-			Voter: true, Term: term, Index: min(applied, g.logs.log.DurableIndex()), Mark: g.mark,
-		})
-	}
+	applied, _ := g.machine.state.Applied()
+	err := g.host.deps.Promises.SetPromise(g.id, store.Promise{
+		Voter: true, Term: g.logs.term.Load(), Index: min(applied, g.logs.log.DurableIndex()), Mark: g.mark,
+	})
 	if err != nil {
 		g.host.fatal.fail(fmt.Errorf("record the promise of group %d: %w", g.id, err))
 	}

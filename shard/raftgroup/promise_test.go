@@ -84,6 +84,15 @@ func TestEmptiedLogStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.kill()
+	emptyLog(t, m)
+	m.start(1)
+	c.put(1, "after")
+	c.same(1, 21)
+}
+
+// emptyLog deletes all entries of group 1 at a node that does not run.
+func emptyLog(t *testing.T, m *member) {
+	t.Helper()
 	log, err := openTestLog(t, m)
 	if err != nil {
 		t.Fatal(err)
@@ -95,9 +104,6 @@ func TestEmptiedLogStarts(t *testing.T) {
 	if err := errors.Join(err, log.Close()); err != nil {
 		t.Fatal(err)
 	}
-	m.start(1)
-	c.put(1, "after")
-	c.same(1, 21)
 }
 
 // TestRemovedReplicaReturns: a replica that was removed makes no promise any

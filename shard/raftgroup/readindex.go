@@ -76,8 +76,8 @@ func (r *readers) takeLocked() *round {
 // ask sends the round's questions.
 func (rd *round) ask() {
 	g := rd.r.g
-	lead, rf := g.lead.Load(), g.raft.Load()
-	if lead == nil || rf == nil || rf.State() != raft.Leader || rf.CurrentTerm() != lead.term {
+	lead, rf, trans := g.lead.Load(), g.raft.Load(), g.trans.Load()
+	if lead == nil || rf == nil || trans == nil || rf.State() != raft.Leader || rf.CurrentTerm() != lead.term {
 		rd.finish(errReadLost)
 		return
 	}
@@ -103,7 +103,6 @@ func (rd *round) ask() {
 		rd.finish(nil)
 		return
 	}
-	trans := g.trans.Load()
 	answer := rd.answer
 	for _, id := range others {
 		trans.Verify(id, lead.term, answer)

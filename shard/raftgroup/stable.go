@@ -41,6 +41,9 @@ func (s *logStore) Set(key, val []byte) error {
 		s.fatal(err)
 		return err
 	}
+	if bytes.Equal(key, termKey) && len(val) == 8 {
+		s.term.Store(binary.BigEndian.Uint64(val))
+	}
 	return nil
 }
 

@@ -107,12 +107,20 @@ func (g *group) maybeCut() {
 	}
 }
 
+var errInstalling = errors.New("a snapshot is coming in")
+
 // cut makes the state durable and shortens the log to about keep bytes of what
-// is applied.
+// is applied. It does not wait for a snapshot that comes in, which may take minutes.
 func (g *group) cut(keep int64) error {
 	gone, r := g.gone.Load(), g.raft.Load()
 	if r == nil {
 		return errStopping
+	}
+	select {
+	case g.cutting <- struct{}{}:
+		defer func() { <-g.cutting }()
+	default:
+		return errInstalling
 	}
 	rc := r.ReloadableConfig()
 	rc.TrailingLogs = g.logs.trailing(keep)
