@@ -67,6 +67,9 @@ func Spawn(ctx context.Context, cfg Config) (*Target, error) {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spawn: %w", err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, "n1")); err == nil {
+		return nil, fmt.Errorf("spawn: %s holds the data of an earlier run, whose nodes had other addresses; give another directory", dir)
+	}
 	t := &Target{Dir: dir, keep: cfg.Keep || cfg.Dir != "", spawned: cfg, binary: binary}
 	if err := t.prepare(); err != nil {
 		return nil, errors.Join(err, t.Close())

@@ -52,7 +52,7 @@ func commonFlags(cmd *cobra.Command) *common {
 	fs.IntSliceVar(&c.pids, "pid", nil, "with --target: processes of all the nodes, in the same order, for their processor time")
 	fs.IntVar(&c.spawn, "spawn", 0, "start this many nodes for the run and end them after it")
 	fs.StringVar(&c.binary, "binary", "", "with --spawn: the chatnode binary (default: beside this one, else in the path)")
-	fs.StringVar(&c.dir, "dir", "", "with --spawn: directory for the data, kept after the run (default: a temporary one)")
+	fs.StringVar(&c.dir, "dir", "", "with --spawn: directory for the data, a new one for each run, kept after it (default: a temporary one)")
 	fs.BoolVar(&c.keep, "keep", false, "with --spawn: keep the temporary directory")
 	fs.IntVar(&c.groups, "groups", 0, "with --spawn: conversation groups (default: the node's)")
 	fs.IntVar(&c.replicas, "replicas", 0, "with --spawn: replicas of a group (default: the node's)")
