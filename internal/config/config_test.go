@@ -167,7 +167,7 @@ func TestTypes(t *testing.T) {
 			if (err == nil) != (tt.want == "") {
 				t.Fatalf("Load = %v with %+v, want an error that names %q", err, got, tt.want)
 			}
-			for _, part := range strings.Fields(tt.want) {
+			for part := range strings.FieldsSeq(tt.want) {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("Load = %v, want an error that names %q", err, part)
 				}

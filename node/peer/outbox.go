@@ -43,8 +43,8 @@ func (o *outbox) putLocked(kind byte, id uint64, head, tail []byte) bool {
 
 // insistLocked is putLocked for what is small and must not get lost: it may use
 // half as much again.
-func (o *outbox) insistLocked(kind byte, id uint64, head, tail []byte) bool {
-	return o.appendLocked(o.bytesMax+o.bytesMax/2, kind, id, head, tail)
+func (o *outbox) insistLocked(kind byte, id uint64, head, tail []byte) {
+	o.appendLocked(o.bytesMax+o.bytesMax/2, kind, id, head, tail)
 }
 
 func (o *outbox) appendLocked(bytesMax int, kind byte, id uint64, head, tail []byte) bool {

@@ -116,6 +116,7 @@ func TestStaleInstall(t *testing.T) {
 }
 
 func testStaleInstall(t *testing.T, applied bool) {
+	t.Helper()
 	gate := make(chan struct{})
 	c := newCluster(t, 3, testConfig())
 	c.boot(1)
