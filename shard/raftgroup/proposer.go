@@ -271,9 +271,9 @@ func (p *proposer) refuse(err error) {
 // pause holds commands back in the queue and waits until nothing is in flight
 // or the time is over. resume ends it.
 func (p *proposer) pause(limit time.Duration) {
+	end := time.Now().Add(limit) // before the timer: its wake-up is the only one
 	t := time.AfterFunc(limit, func() { p.set(func() { p.idle.Broadcast() }) })
 	defer t.Stop()
-	end := time.Now().Add(limit)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.paused++
