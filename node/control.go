@@ -9,6 +9,7 @@ import (
 	"github.com/chatnode/chatnode/fsm/meta"
 	"github.com/chatnode/chatnode/node/peer"
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup"
 	"github.com/chatnode/chatnode/shard/router"
 	"github.com/chatnode/chatnode/wire"
 )
@@ -54,23 +55,29 @@ func (c *control) Status(context.Context) (shard.NodeStatus, error) {
 	}
 	for _, g := range n.host.Groups() {
 		if st, ok := n.host.Status(g); ok {
-			// Raft shows a configuration before it is committed. One that is lost again
-			// must not have moved the map: who is not in the map wipes its replica.
-			one := shard.GroupStatus{
-				Group: g, Leader: st.Leader, Leads: st.Ready && st.Settled, Term: st.Term, State: st.State,
-				First: st.First, Last: st.Last, Commit: st.Commit, Applied: st.Applied, Bytes: n.groupBytes(g),
-			}
-			for _, p := range st.Peers {
-				if p.Voter {
-					one.Voters = append(one.Voters, p.ID)
-				} else {
-					one.Nonvoters = append(one.Nonvoters, p.ID)
-				}
-			}
-			s.Groups = append(s.Groups, one)
+			s.Groups = append(s.Groups, groupStatus(g, st, n.groupBytes(g)))
 		}
 	}
 	return s, nil
+}
+
+// groupStatus is what others are told of a replica. Raft shows a configuration
+// before it is committed. One that is lost again must not have moved the map: who is
+// not in the map wipes its replica. So the placement goes by those that lead and are
+// not changing.
+func groupStatus(g shard.GroupID, st raftgroup.GroupStatus, bytes int64) shard.GroupStatus {
+	one := shard.GroupStatus{
+		Group: g, Leader: st.Leader, Leads: st.Ready && st.Settled, Changing: st.Ready && !st.Settled, Term: st.Term, State: st.State,
+		First: st.First, Last: st.Last, Commit: st.Commit, Applied: st.Applied, Bytes: bytes,
+	}
+	for _, p := range st.Peers {
+		if p.Voter {
+			one.Voters = append(one.Voters, p.ID)
+		} else {
+			one.Nonvoters = append(one.Nonvoters, p.ID)
+		}
+	}
+	return one
 }
 
 // groupBytes is the size of a group's state, about.
