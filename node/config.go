@@ -156,6 +156,12 @@ func (c Config) Validate() error {
 	if n := c.Cluster.Replicas; n < 1 || n > ReplicasMax || n%2 == 0 {
 		fault("cluster.replicas: %d is not an odd number within 1 and %d", n, ReplicasMax)
 	}
+	if c.Cluster.JoinTimeout <= 0 {
+		fault("cluster.join_timeout: %v is not above 0", c.Cluster.JoinTimeout)
+	}
+	if c.Memory.LimitBytes < 0 {
+		fault("memory.limit_bytes: %d is below 0", c.Memory.LimitBytes)
+	}
 	if c.Memory.GCPercent < 10 {
 		fault("memory.gc_percent: %d is below 10", c.Memory.GCPercent)
 	}

@@ -58,6 +58,8 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		{"raft.election_timeout", func(c *Config) { c.Raft.ElectionTimeout = time.Millisecond }},
 		{"cluster.groups", func(c *Config) { c.Cluster.Groups = 257 }},
 		{"cluster.replicas", func(c *Config) { c.Cluster.Replicas = 2 }},
+		{"cluster.join_timeout", func(c *Config) { c.Cluster.JoinTimeout = -time.Second }},
+		{"memory.limit_bytes", func(c *Config) { c.Memory.LimitBytes = -1 }},
 		{"log.level", func(c *Config) { c.Log.Level = "loud" }},
 		{"memory.gc_percent", func(c *Config) { c.Memory.GCPercent = 1 }},
 		{"stop_after", func(c *Config) { c.StopAfter = 0 }},
