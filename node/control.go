@@ -125,9 +125,24 @@ func (v view) Transfer(ctx context.Context, g shard.GroupID, to shard.NodeID) er
 		return chat.E("transfer", chat.NotLeader, "nobody leads the group now", nil)
 	}
 	if leader == to {
-		return nil
+		return v.leads(ctx, g, to)
 	}
 	return v.Change(ctx, leader, shard.Change{Group: g, Op: shard.Transfer, Node: to})
+}
+
+// leads asks a node whether it leads a group. What this node has heard last may have
+// been of one that is dead by now.
+func (v view) leads(ctx context.Context, g shard.GroupID, id shard.NodeID) error {
+	s, err := v.Status(ctx, id)
+	if err != nil {
+		return chat.E("transfer", chat.Unavailable, "the node does not answer", err)
+	}
+	for i := range s.Groups {
+		if st := &s.Groups[i]; st.Group == g && (st.Leads || st.Changing) {
+			return nil
+		}
+	}
+	return chat.E("transfer", chat.NotLeader, "nobody leads the group now", nil)
 }
 
 // Remove asks the replicas of a node, which may be dead, to leave it; the

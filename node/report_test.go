@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/shard/raftgroup"
 )
@@ -143,5 +144,31 @@ func TestStatusTellsOfAFullDisk(t *testing.T) {
 		if s.DiskFull != full {
 			t.Errorf("the disk is full: %v, want %v", s.DiskFull, full)
 		}
+	}
+}
+
+// TestTransferToWhoLedBefore: that a node has been heard to lead is no proof that it
+// does; it may be dead, and the group without a leader.
+func TestTransferToWhoLedBefore(t *testing.T) {
+	c := valid(t)
+	c.Cluster.Groups, c.Cluster.Replicas = 1, 1
+	n := start(t, c)
+	v := view{steering{&control{n}}}
+	n.router.LeaderChanged(2, "n9") // a group that no replica here knows better about
+	dead := v.Transfer(t.Context(), 2, "n9")
+	n.router.LeaderChanged(2, "n1")
+	other := v.Transfer(t.Context(), 2, "n1")
+	leads := v.Transfer(t.Context(), 1, "n1")
+	if err := n.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if chat.CodeOf(dead) != chat.Unavailable {
+		t.Errorf("to one that does not answer: %v, want unavailable", dead)
+	}
+	if chat.CodeOf(other) != chat.NotLeader {
+		t.Errorf("to one that does not lead: %v, want not_leader", other)
+	}
+	if leads != nil {
+		t.Errorf("to the leader: %v", leads)
 	}
 }
