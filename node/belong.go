@@ -38,6 +38,10 @@ func (n *Node) belong(ctx context.Context, conf *tls.Config) (*shard.Map, *pendi
 		return nil, nil, err
 	}
 	switch {
+	case unfinished && len(n.how.JoinPeers) > 0:
+		// It would become a cluster beside the one that it shall join.
+		return nil, nil, chat.E("join", chat.WrongClust, fmt.Sprintf(
+			"in the data directory %s a cluster of its own was begun: complete it with chatnode start, or join with an empty directory", n.dir.Path()), nil)
 	case unfinished:
 		n.drew(p)
 		return nil, &p, n.dir.Claim(p.Cluster, n.self)

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/internal/obs"
+	"github.com/chatnode/chatnode/shard"
 )
 
 // Config is all that an operator can set. Start from [Default].
@@ -103,7 +103,7 @@ const (
 // directory and a secret.
 func Default() Config {
 	host, err := os.Hostname()
-	if err != nil || !chat.ValidID(host) {
+	if err != nil || !shard.ValidNodeID(shard.NodeID(host)) {
 		host = "node1"
 	}
 	return Config{
@@ -122,8 +122,12 @@ func Default() Config {
 func (c Config) Validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !chat.ValidID(c.NodeID) {
-		fault("node_id: %q is not 1 to %d letters, digits or -_.:@~+", c.NodeID, chat.IDBytesMax)
+	// The map refuses what is malformed, but only when the directory is in use.
+	if !shard.ValidNodeID(shard.NodeID(c.NodeID)) {
+		fault("node_id: %q is not 1 to %d letters, digits or -_.", c.NodeID, shard.NodeIDBytesMax)
+	}
+	if !shard.Printable(c.Zone, shard.ZoneBytesMax) {
+		fault("zone: %q is not at most %d visible ASCII characters without spaces", c.Zone, shard.ZoneBytesMax)
 	}
 	if c.DataDir == "" {
 		fault("data_dir: say where the data shall be (--data-dir)")
@@ -151,6 +155,12 @@ func (c Config) Validate() error {
 	}
 	if n := c.Cluster.Replicas; n < 1 || n > ReplicasMax || n%2 == 0 {
 		fault("cluster.replicas: %d is not an odd number within 1 and %d", n, ReplicasMax)
+	}
+	if c.Cluster.JoinTimeout <= 0 {
+		fault("cluster.join_timeout: %v is not above 0", c.Cluster.JoinTimeout)
+	}
+	if c.Memory.LimitBytes < 0 {
+		fault("memory.limit_bytes: %d is below 0", c.Memory.LimitBytes)
 	}
 	if c.Memory.GCPercent < 10 {
 		fault("memory.gc_percent: %d is below 10", c.Memory.GCPercent)
@@ -233,6 +243,9 @@ func validAddress(key, addr string, portZero bool) error {
 	n, err := strconv.Atoi(port)
 	if err != nil || n < 0 || n > 65535 || n == 0 && !portZero {
 		return fmt.Errorf("%s: %q is not a port", key, port)
+	}
+	if !shard.Printable(addr, shard.AddrBytesMax) {
+		return fmt.Errorf("%s: %q is not at most %d visible ASCII characters", key, addr, shard.AddrBytesMax)
 	}
 	return nil
 }

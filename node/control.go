@@ -9,6 +9,7 @@ import (
 	"github.com/chatnode/chatnode/fsm/meta"
 	"github.com/chatnode/chatnode/node/peer"
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup"
 	"github.com/chatnode/chatnode/shard/router"
 	"github.com/chatnode/chatnode/wire"
 )
@@ -54,23 +55,29 @@ func (c *control) Status(context.Context) (shard.NodeStatus, error) {
 	}
 	for _, g := range n.host.Groups() {
 		if st, ok := n.host.Status(g); ok {
-			// Raft shows a configuration before it is committed. One that is lost again
-			// must not have moved the map: who is not in the map wipes its replica.
-			one := shard.GroupStatus{
-				Group: g, Leader: st.Leader, Leads: st.Ready && st.Settled, Term: st.Term, State: st.State,
-				First: st.First, Last: st.Last, Commit: st.Commit, Applied: st.Applied, Bytes: n.groupBytes(g),
-			}
-			for _, p := range st.Peers {
-				if p.Voter {
-					one.Voters = append(one.Voters, p.ID)
-				} else {
-					one.Nonvoters = append(one.Nonvoters, p.ID)
-				}
-			}
-			s.Groups = append(s.Groups, one)
+			s.Groups = append(s.Groups, groupStatus(g, st, n.groupBytes(g)))
 		}
 	}
 	return s, nil
+}
+
+// groupStatus is what others are told of a replica. Raft shows a configuration
+// before it is committed. One that is lost again must not have moved the map: who is
+// not in the map wipes its replica. So the placement goes by those that lead and are
+// not changing.
+func groupStatus(g shard.GroupID, st raftgroup.GroupStatus, bytes int64) shard.GroupStatus {
+	one := shard.GroupStatus{
+		Group: g, Leader: st.Leader, Leads: st.Ready && st.Settled, Changing: st.Ready && !st.Settled, Term: st.Term, State: st.State,
+		First: st.First, Last: st.Last, Commit: st.Commit, Applied: st.Applied, Bytes: bytes,
+	}
+	for _, p := range st.Peers {
+		if p.Voter {
+			one.Voters = append(one.Voters, p.ID)
+		} else {
+			one.Nonvoters = append(one.Nonvoters, p.ID)
+		}
+	}
+	return one
 }
 
 // groupBytes is the size of a group's state, about.
@@ -118,9 +125,24 @@ func (v view) Transfer(ctx context.Context, g shard.GroupID, to shard.NodeID) er
 		return chat.E("transfer", chat.NotLeader, "nobody leads the group now", nil)
 	}
 	if leader == to {
-		return nil
+		return v.leads(ctx, g, to)
 	}
 	return v.Change(ctx, leader, shard.Change{Group: g, Op: shard.Transfer, Node: to})
+}
+
+// leads asks a node whether it leads a group. What this node has heard last may have
+// been of one that is dead by now.
+func (v view) leads(ctx context.Context, g shard.GroupID, id shard.NodeID) error {
+	s, err := v.Status(ctx, id)
+	if err != nil {
+		return chat.E("transfer", chat.Unavailable, "the node does not answer", err)
+	}
+	for i := range s.Groups {
+		if st := &s.Groups[i]; st.Group == g && (st.Leads || st.Changing) {
+			return nil
+		}
+	}
+	return chat.E("transfer", chat.NotLeader, "nobody leads the group now", nil)
 }
 
 // Remove asks the replicas of a node, which may be dead, to leave it; the

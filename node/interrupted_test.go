@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/shard/raftgroup"
 )
@@ -53,6 +54,29 @@ func forgetMap(t *testing.T, c Config) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(c.DataDir, mapFile)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestJoinDoesNotFound: whoever says join gets no cluster of its own, though the
+// directory's first start was to make one and was cut. A start completes it.
+func TestJoinDoesNotFound(t *testing.T) {
+	c := valid(t)
+	c.Cluster.Replicas, c.Cluster.JoinToken = 1, strings.Repeat("j", JoinTokenMin)
+	p := pending{Cluster: "c-0123", Groups: 1, Token: strings.Repeat("t", JoinTokenMin)}
+	if err := writePending(c.DataDir, p); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	n, err := New(ctx, c, Start{JoinPeers: []string{"127.0.0.1:1"}}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		t.Errorf("it made cluster %s", n.cluster())
+		_ = n.Stop(t.Context())
+	} else if chat.CodeOf(err) != chat.WrongClust || !strings.Contains(err.Error(), "complete it with chatnode start") {
+		t.Errorf("join = %v, want what to do instead", err)
+	}
+	if n := startsReady(t, c, Start{}); n.cluster() != p.Cluster {
+		t.Errorf("the start is in cluster %s, want %s", n.cluster(), p.Cluster)
 	}
 }
 

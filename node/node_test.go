@@ -16,8 +16,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chatnode/chatnode/chat"
+	"github.com/chatnode/chatnode/internal/obs"
 	"github.com/chatnode/chatnode/shard"
 	"github.com/chatnode/chatnode/shard/raftgroup"
+	"github.com/chatnode/chatnode/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,6 +40,9 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		change func(*Config)
 	}{
 		{"node_id", func(c *Config) { c.NodeID = "no spaces" }},
+		{"node_id", func(c *Config) { c.NodeID = "n1@rack" }}, // a device may be called so, a node not
+		{"zone", func(c *Config) { c.Zone = "rack 1" }},
+		{"zone", func(c *Config) { c.Zone = strings.Repeat("z", 65) }},
 		{"data_dir", func(c *Config) { c.DataDir = "" }},
 		{"listen.client", func(c *Config) { c.Listen.Client = "7400" }},
 		{"listen.peer", func(c *Config) { c.Listen.Peer = "127.0.0.1:http" }},
@@ -45,6 +50,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		{"listen.peer: :1 is reachable", func(c *Config) { c.Listen.Peer = ":1" }},
 		{"listen.debug", func(c *Config) { c.Listen.Debug = "10.0.0.1:1"; c.Insecure = true }},
 		{"advertise.peer", func(c *Config) { c.Advertise.Peer = "example.org:0" }},
+		{"advertise.client", func(c *Config) { c.Advertise.Client = strings.Repeat("a", 255) + ":1" }},
 		{"tls.client_cert", func(c *Config) { c.TLS.ClientCert = "x" }},
 		{"tls.peer_cert", func(c *Config) { c.TLS.PeerCert = "x" }},
 		{"storage.log", func(c *Config) { c.Storage.Log = "paper" }},
@@ -52,6 +58,8 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		{"raft.election_timeout", func(c *Config) { c.Raft.ElectionTimeout = time.Millisecond }},
 		{"cluster.groups", func(c *Config) { c.Cluster.Groups = 257 }},
 		{"cluster.replicas", func(c *Config) { c.Cluster.Replicas = 2 }},
+		{"cluster.join_timeout", func(c *Config) { c.Cluster.JoinTimeout = -time.Second }},
+		{"memory.limit_bytes", func(c *Config) { c.Memory.LimitBytes = -1 }},
 		{"log.level", func(c *Config) { c.Log.Level = "loud" }},
 		{"memory.gc_percent", func(c *Config) { c.Memory.GCPercent = 1 }},
 		{"stop_after", func(c *Config) { c.StopAfter = 0 }},
@@ -70,6 +78,23 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	all.Storage.Log, all.Cluster.Groups = "", 0
 	if err := all.Validate(); !strings.Contains(err.Error(), "storage.log") || !strings.Contains(err.Error(), "cluster.groups") {
 		t.Errorf("Validate = %v, want both faults", err)
+	}
+}
+
+// TestFailedReplicationIsTold: when a part cannot be made, those before it are
+// stopped and the reason is given.
+func TestFailedReplicationIsTold(t *testing.T) {
+	c := valid(t)
+	c.Raft.ElectionTimeout = time.Nanosecond // Validate would refuse it
+	n := &Node{
+		cfg: c, how: Start{Bootstrap: true}, log: slog.New(slog.DiscardHandler), self: "n1",
+		failed: make(chan error, 1), free: store.FreeBytes, metrics: obs.NewRegistry(""),
+	}
+	if err := n.start(t.Context()); err == nil || !strings.Contains(err.Error(), "heartbeat") {
+		t.Errorf("start = %v, want an error about the heartbeat", err)
+	}
+	if err := n.stopParts(t.Context()); err != nil {
+		t.Errorf("stop: %v", err)
 	}
 }
 

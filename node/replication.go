@@ -36,8 +36,8 @@ func (n *Node) openReplication(listener net.Listener, conf *tls.Config) (rpc net
 	if err != nil {
 		return nil, err
 	}
-	rpc, raft := peer.Split(listener, peer.DefaultConfig(), conf)
-	n.run("peer port", func(context.Context) error { rpc.Close(); raft.Close(); return nil })
+	split, raft := peer.Split(listener, peer.DefaultConfig(), conf)
+	n.run("peer port", func(context.Context) error { split.Close(); raft.Close(); return nil }) // rpc is nil after a failure
 
 	a := &agent{
 		self: n.self, dir: n.dir, known: &n.known, log: n.log, fatal: n.fatal, wake: make(chan struct{}, 1), failed: make(map[shard.GroupID]string),
@@ -74,7 +74,7 @@ func (n *Node) openReplication(listener net.Listener, conf *tls.Config) (rpc net
 	})
 	unwatch := n.host.Watch(n.leaderChanged)
 	n.run("leader watch", func(context.Context) error { unwatch(); return nil })
-	return rpc, nil
+	return split, nil
 }
 
 func (n *Node) identity() peer.Identity {

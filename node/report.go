@@ -199,8 +199,9 @@ func groupReport(g *shard.Group, slots int, answers map[shard.NodeID]answer) Gro
 				continue
 			}
 			r = ReplicaReport{Node: id, Role: s.State, Term: s.Term, First: s.First, Last: s.Last, Commit: s.Commit, Applied: s.Applied, Bytes: s.Bytes}
-			// Of two that say they lead, the one of the later term does.
-			if s.Leads && s.Term >= out.Term {
+			// Of two that say they lead, the one of the later term does. It goes on
+			// serving while its members change.
+			if (s.Leads || s.Changing) && s.Term >= out.Term {
 				out.Leader, out.Term, out.Last, out.Applied, voters = id, s.Term, s.Last, s.Applied, s.Voters
 			}
 		}

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chatnode/chatnode/chat"
 	"github.com/chatnode/chatnode/shard"
+	"github.com/chatnode/chatnode/shard/raftgroup"
 )
 
 func status(id shard.NodeID, groups ...shard.GroupStatus) answer {
@@ -35,7 +37,14 @@ func TestMergeJudgesHealth(t *testing.T) {
 		return shard.GroupStatus{Group: g, State: "follower", Term: 4, Last: 10, Commit: 9, Applied: applied}
 	}
 	stale := leads(1, "a", "b", "c")
-	stale.Term = 3 // was deposed and does not know yet
+	stale.Term = 3                     // was deposed and does not know yet
+	changing := raftgroup.GroupStatus{ // c is to vote, or not to vote any more; nobody else has that on disk yet
+		Leader: "b", State: "leader", Ready: true, Settled: false, Term: 4, Last: 11, Commit: 10, Applied: 10,
+		Peers: []raftgroup.PeerStatus{{ID: "a", Voter: true}, {ID: "b", Voter: true}, {ID: "c"}},
+	}
+	if s := groupStatus(1, changing, 0); s.Leads {
+		t.Errorf("%+v: the placement would go by a configuration that may be lost again", s)
+	}
 	down := answer{err: errors.New("no answer")}
 	full := status("b", follows(0, 10), leads(1, "a", "b", "c"))
 	full.status.DiskFull = true
@@ -67,6 +76,11 @@ func TestMergeJudgesHealth(t *testing.T) {
 		{"a replica does not vote yet", three, map[shard.NodeID]answer{
 			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
 			"b": status("b", follows(0, 10), leads(1, "a", "b")),
+			"c": status("c", follows(0, 10), follows(1, 10)),
+		}, Degraded, "b", 0, "group 1 has 2 of 3 voting replicas"},
+		{"members are changing", three, map[shard.NodeID]answer{
+			"a": status("a", leads(0, "a", "b", "c"), follows(1, 10)),
+			"b": status("b", follows(0, 10), groupStatus(1, changing, 0)),
 			"c": status("c", follows(0, 10), follows(1, 10)),
 		}, Degraded, "b", 0, "group 1 has 2 of 3 voting replicas"},
 		{"no leader", three, map[shard.NodeID]answer{
@@ -130,5 +144,31 @@ func TestStatusTellsOfAFullDisk(t *testing.T) {
 		if s.DiskFull != full {
 			t.Errorf("the disk is full: %v, want %v", s.DiskFull, full)
 		}
+	}
+}
+
+// TestTransferToWhoLedBefore: that a node has been heard to lead is no proof that it
+// does; it may be dead, and the group without a leader.
+func TestTransferToWhoLedBefore(t *testing.T) {
+	c := valid(t)
+	c.Cluster.Groups, c.Cluster.Replicas = 1, 1
+	n := start(t, c)
+	v := view{steering{&control{n}}}
+	n.router.LeaderChanged(2, "n9") // a group that no replica here knows better about
+	dead := v.Transfer(t.Context(), 2, "n9")
+	n.router.LeaderChanged(2, "n1")
+	other := v.Transfer(t.Context(), 2, "n1")
+	leads := v.Transfer(t.Context(), 1, "n1")
+	if err := n.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if chat.CodeOf(dead) != chat.Unavailable {
+		t.Errorf("to one that does not answer: %v, want unavailable", dead)
+	}
+	if chat.CodeOf(other) != chat.NotLeader {
+		t.Errorf("to one that does not lead: %v, want not_leader", other)
+	}
+	if leads != nil {
+		t.Errorf("to the leader: %v", leads)
 	}
 }

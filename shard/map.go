@@ -122,11 +122,11 @@ func (n *Node) Check() error {
 	switch {
 	case !ValidNodeID(n.ID):
 		return fmt.Errorf("%w: node id", errMap)
-	case n.Client == "" || !printable(n.Client, AddrBytesMax):
+	case n.Client == "" || !Printable(n.Client, AddrBytesMax):
 		return fmt.Errorf("%w: client address of node %q", errMap, n.ID)
-	case n.Peer == "" || !printable(n.Peer, AddrBytesMax):
+	case n.Peer == "" || !Printable(n.Peer, AddrBytesMax):
 		return fmt.Errorf("%w: peer address of node %q", errMap, n.ID)
-	case !printable(n.Zone, ZoneBytesMax):
+	case !Printable(n.Zone, ZoneBytesMax):
 		return fmt.Errorf("%w: zone of node %q", errMap, n.ID)
 	case n.State != Active && n.State != Leaving:
 		return fmt.Errorf("%w: state of node %q", errMap, n.ID)

@@ -62,8 +62,9 @@ func validName(s string, max int) bool {
 	return true
 }
 
-// printable reports whether s is at most max bytes of visible ASCII.
-func printable(s string, max int) bool {
+// Printable reports whether s is at most max bytes of visible ASCII, as zones and
+// addresses are.
+func Printable(s string, max int) bool {
 	if len(s) > max {
 		return false
 	}

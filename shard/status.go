@@ -3,8 +3,9 @@ package shard
 // GroupStatus is what a node tells of its replica of a group.
 type GroupStatus struct {
 	Group     GroupID  `json:"group"`
-	Leader    NodeID   `json:"leader,omitempty"` // as this replica knows
-	Leads     bool     `json:"leads,omitempty"`  // this replica leads and is ready
+	Leader    NodeID   `json:"leader,omitempty"`   // as this replica knows
+	Leads     bool     `json:"leads,omitempty"`    // this replica leads, is ready, and its configuration is committed
+	Changing  bool     `json:"changing,omitempty"` // it leads and is ready; its configuration is not committed yet
 	Term      uint64   `json:"term"`
 	State     string   `json:"state"` // leader, follower, candidate, …
 	First     uint64   `json:"first"` // log entries that are kept

@@ -12,10 +12,12 @@ import (
 // map, which a later round takes for the better one.
 func (p *planner) choose(g *shard.Group) []shard.NodeID {
 	copies := p.copies(g.ID)
-	var keep, silent []shard.NodeID
+	var keep, silent, leaving []shard.NodeID
 	for _, id := range g.Replicas {
 		switch n, ok := p.v.Map.Node(id); {
-		case !ok || n.State != shard.Active:
+		case !ok:
+		case n.State != shard.Active:
+			leaving = append(leaving, id)
 		case p.dead(id):
 			silent = append(silent, id)
 		default:
@@ -25,10 +27,18 @@ func (p *planner) choose(g *shard.Group) []shard.NodeID {
 	for len(keep) > copies {
 		keep = p.without(keep, g.ID)
 	}
+	room := shard.ReplicasMax - len(g.Replicas)
 	for len(keep) < copies {
 		id, ok := p.best(keep, g.Replicas)
 		if !ok {
 			break
+		}
+		if !g.Has(id) {
+			if room == 0 {
+				keep = p.fill(keep, leaving, copies)
+				break
+			}
+			room--
 		}
 		keep = append(keep, id)
 	}
@@ -37,8 +47,21 @@ func (p *planner) choose(g *shard.Group) []shard.NodeID {
 			keep = append(keep, id)
 		}
 	}
-	if moving := len(g.Replicas) > copies; !moving && len(keep) == copies && len(silent) == 0 {
+	if moving := len(g.Replicas) > copies; !moving && len(keep) == copies && len(silent)+len(leaving) == 0 {
 		if id, ok := p.better(keep, g); ok {
+			keep = append(keep, id)
+		}
+	}
+	return keep
+}
+
+// fill keeps nodes that leave for the moment: the map has no room to replace all
+// at once, and the places of the others come free first. Those that are up are of
+// more use meanwhile.
+func (p *planner) fill(keep, leaving []shard.NodeID, copies int) []shard.NodeID {
+	slices.SortStableFunc(leaving, func(a, b shard.NodeID) int { return btoi(p.up(b)) - btoi(p.up(a)) })
+	for _, id := range leaving {
+		if len(keep) < copies {
 			keep = append(keep, id)
 		}
 	}

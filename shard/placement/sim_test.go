@@ -226,7 +226,7 @@ func (s *sim) check() {
 	load, leads := map[shard.NodeID]int{}, map[shard.NodeID]int{}
 	for g := range s.conf {
 		c, row := s.conf[g], s.m.Groups[g]
-		want := min(3, len(active))
+		want := min(s.rules.Replicas, len(active))
 		if g == 0 {
 			if want = min(5, len(active)); want > 2 && want%2 == 0 {
 				want--
@@ -301,6 +301,34 @@ func TestPlanConverges(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPlanReplacesAllAtOnce puts new nodes in the place of all old ones by one
+// order: old and new replicas together are more than the map takes of a group.
+func TestPlanReplacesAllAtOnce(t *testing.T) {
+	for _, replicas := range []int{3, 5, 7} { // the meta group has five
+		for seed := range uint64(8) {
+			t.Run(fmt.Sprintf("replicas=%d,seed=%d", replicas, seed), func(t *testing.T) {
+				s := newSim(t, seed, 4)
+				s.rules.Replicas = replicas
+				name := func(i int) shard.NodeID { return shard.NodeID(fmt.Sprintf("n%02d", i)) }
+				for i := 1; i < 7; i++ {
+					s.join(name(i), "")
+				}
+				s.run()
+				s.check()
+				for i := range 7 {
+					s.join(name(7+i), "")
+					s.leave(name(i))
+				}
+				if seed%2 == 1 { // one of them does not live to see it
+					s.up[name(3)], s.down[name(3)] = false, time.Minute
+				}
+				s.run()
+				s.check()
+			})
+		}
 	}
 }
 
