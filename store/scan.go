@@ -45,13 +45,20 @@ func (m *merge) forget() {
 	}
 }
 
-// scan visits the rows of it, whose bounds are set, and of what lies over it.
+// scan visits the rows of it, whose bounds are set, and of what lies over it. Where
+// the tables cannot be read it stops: what lies over them must not pass for what comes
+// next.
 func (m *merge) scan(it *pebble.Iterator, reverse bool, fn func(k, v []byte) (bool, error)) error {
 	ok := start(it, reverse)
 	for {
+		if !ok {
+			if err := it.Error(); err != nil {
+				return readError("scan state", err)
+			}
+		}
 		top := m.first(reverse)
 		if top == nil && !ok {
-			break
+			return nil
 		}
 		order := -1 // below 0 the tables are next, above 0 what lies over them, 0 both
 		switch {
@@ -85,7 +92,6 @@ func (m *merge) scan(it *pebble.Iterator, reverse bool, fn func(k, v []byte) (bo
 			ok = step(it, reverse)
 		}
 	}
-	return readError("scan state", it.Error())
 }
 
 func rowOf(it *pebble.Iterator) (k, v []byte, err error) {

@@ -179,16 +179,34 @@ func (l *pebbleLog) load() (err error) {
 			return store.Corrupt("log key", nil)
 		}
 		id := shard.GroupID(binary.BigEndian.Uint32(it.Key()))
-		g := l.group(id)
-		if it.SeekGE(entryKey(nil, id, 0)) && isEntry(it.Key(), id) {
-			g.first = binary.BigEndian.Uint64(it.Key()[5:])
-			it.SeekLT(entryKey(nil, id, ^uint64(0)))
-			g.last = binary.BigEndian.Uint64(it.Key()[5:])
-			g.durable = g.last
+		if err := l.group(id).load(it); err != nil {
+			return err
 		}
-		g.stable = it.SeekGE(stableKey(id, nil)) && binary.BigEndian.Uint32(it.Key()) == uint32(id)
 		ok = it.SeekGE(binary.BigEndian.AppendUint32(nil, uint32(id)+1))
 	}
+	return readError(it)
+}
+
+// load finds the bounds of one group, which has rows. Each move of it forgets the error
+// of the one before, so each is asked: a log that cannot be read is not a shorter one.
+func (g *group) load(it *pebble.Iterator) error {
+	found := it.SeekGE(entryKey(nil, g.id, 0)) && isEntry(it.Key(), g.id)
+	if err := readError(it); err != nil {
+		return err
+	}
+	if found {
+		g.first = binary.BigEndian.Uint64(it.Key()[5:])
+		if !it.SeekLT(entryKey(nil, g.id, ^uint64(0))) || !isEntry(it.Key(), g.id) {
+			return errors.Join(store.Corrupt("log key", nil), it.Error())
+		}
+		g.last = binary.BigEndian.Uint64(it.Key()[5:])
+		g.durable = g.last
+	}
+	g.stable = it.SeekGE(stableKey(g.id, nil)) && binary.BigEndian.Uint32(it.Key()) == uint32(g.id)
+	return readError(it)
+}
+
+func readError(it *pebble.Iterator) error {
 	if err := it.Error(); err != nil {
 		return store.Corrupt("read log", err)
 	}
