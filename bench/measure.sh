@@ -52,6 +52,6 @@ fi
 # Ten minutes of both processors full; a history that grows under full load, with
 # a light one before and after; and pages of it from random places.
 run saturation throughput --outstanding 1024,1024,1024,1024,1024,1024,1024,1024,1024,1024 --duration 58s
-run growth throughput --outstanding 16,1024,1024,1024,1024,1024,1024,16,16 --payload 2KB --reads 0.02 --duration 40s
+run growth throughput --outstanding 16,1024,1024,1024,1024,1024,1024,1024,1024,1024,1024,1024,16 --payload 2KB --reads 0.02 --duration 44s
 run old-pages throughput --conversations 50 --outstanding 16,16,16,16 --payload 2KB --reads 1 --anywhere --preload 30000 --duration 12s
 bin/chatbench report "$out"/*.jsonl -o "$out/report.html" --plots "$out/plots"
