@@ -161,7 +161,7 @@ func (w LatencyLoad) point(ctx context.Context, r *Run, convs []chat.ConvID, rat
 	sent := f.send(ctx, rate, r.Seed, func() {
 		go func() { before <- r.Target.Usage() }() // the schedule does not wait for it
 	})
-	f.answered(ctx)
+	drained(ctx, &f.out)
 	// Until the last answer, not to the end of the schedule: a cluster that falls
 	// behind would else have the rate that was asked of it.
 	took := max(w.Duration, time.Since(f.begin)-f.from)
@@ -326,22 +326,6 @@ func (f *flight) deliver(k int, entries []chat.Entry) {
 		}
 		f.ends[k].Record(time.Since(f.begin) - time.Duration(due))
 		f.arrived.Add(1)
-	}
-}
-
-// answered waits for the last acknowledgements.
-func (f *flight) answered(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		f.out.Wait() // ends at the latest when the senders are closed
-		close(done)
-	}()
-	timer := time.NewTimer(drainMax)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 

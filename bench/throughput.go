@@ -302,20 +302,27 @@ func (l *loop) watch(ctx context.Context, d time.Duration, tell func(Sample)) []
 // drainMax bounds the wait for the last answers of a point.
 const drainMax = 30 * time.Second
 
-// drain waits for the operations that are still out.
-func (l *loop) drain(ctx context.Context) {
-	done := make(chan struct{})
+// drained waits for what is still out, and no longer than that. done is closed when
+// nothing is any more, which is when the clients are closed, at the latest.
+func drained(ctx context.Context, out *sync.WaitGroup) (done <-chan struct{}) {
+	none := make(chan struct{})
 	go func() {
-		l.busy.Wait()
-		close(done)
+		out.Wait()
+		close(none)
 	}()
 	timer := time.NewTimer(drainMax)
 	defer timer.Stop()
 	select {
-	case <-done:
+	case <-none:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+	return none
+}
+
+// drain waits for the operations that are still out.
+func (l *loop) drain(ctx context.Context) {
+	done := drained(ctx, &l.busy)
 	for _, ln := range l.conns {
 		_ = ln.c.Close() // answers what is left, so that nothing runs after this
 	}

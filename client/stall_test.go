@@ -92,11 +92,7 @@ func TestRoomOfAbandonedSends(t *testing.T) {
 	cfg.InFlightMax, cfg.SendTimeout = 1, time.Hour
 	c := dial(t, urls, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan error, 1)
-	go func() {
-		_, err := c.Send(ctx, client.Message{Conv: "c", Text: "0"})
-		first <- err
-	}()
+	first := sendFirst(ctx, c)
 	<-got
 	cancel()
 	wait(t, "Send", first, chat.Canceled)
@@ -151,11 +147,7 @@ func TestNothingPassesAnAbandonedSend(t *testing.T) {
 			}
 			c := dial(t, urls, config())
 			ctx, cancel := context.WithCancel(t.Context())
-			first := make(chan error, 1)
-			go func() {
-				_, err := c.Send(ctx, client.Message{Conv: "c", Text: "0"})
-				first <- err
-			}()
+			first := sendFirst(ctx, c)
 			<-got
 			if way == "unavailable, then given up" {
 				unavailable()
@@ -180,4 +172,14 @@ func TestNothingPassesAnAbandonedSend(t *testing.T) {
 			inOrder(t, cl, "c", 2)
 		})
 	}
+}
+
+// sendFirst sends a message that its caller waits for on the channel.
+func sendFirst(ctx context.Context, c *client.Client) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Send(ctx, client.Message{Conv: "c", Text: "0"})
+		done <- err
+	}()
+	return done
 }

@@ -64,6 +64,13 @@ func (l *load) connect(ctx context.Context, user, device string, addresses []str
 	return cl, nil
 }
 
+// from gives the addresses in the order of client i: each prefers another node, and
+// goes on to the next.
+func from(i int, all []string) []string {
+	at := i % len(all)
+	return append(slices.Clip(all[at:]), all[:at]...)
+}
+
 // newLoad connects the clients and creates the conversations.
 func newLoad(ctx context.Context, cfg Config, c *cluster, rec *check.Recorder) (*load, error) {
 	l := &load{cfg: cfg, c: c, rec: rec, start: time.Now(), heads: map[string]uint64{}}
@@ -81,9 +88,7 @@ func newLoad(ctx context.Context, cfg Config, c *cluster, rec *check.Recorder) (
 	}
 	for i := range cfg.Clients {
 		w := &worker{l: l, user: fmt.Sprintf("u%d", i), rnd: rand.New(rand.NewPCG(cfg.Seed, uint64(100+i))), sent: map[string]int64{}}
-		// Each worker prefers another node; the client goes on to the next.
-		at := i % len(all)
-		if w.cl, err = l.connect(ctx, w.user, device, append(slices.Clip(all[at:]), all[:at]...)); err != nil {
+		if w.cl, err = l.connect(ctx, w.user, device, from(i, all)); err != nil {
 			return l, err
 		}
 		l.workers = append(l.workers, w)
@@ -95,7 +100,7 @@ func newLoad(ctx context.Context, cfg Config, c *cluster, rec *check.Recorder) (
 	}
 	for i := range cfg.Guests {
 		g := &guest{l: l, user: fmt.Sprintf("g%d", i), conv: l.convs[i%len(l.convs)], rnd: rand.New(rand.NewPCG(cfg.Seed, uint64(1000+i)))}
-		if g.cl, err = l.connect(ctx, g.user, device, all); err != nil {
+		if g.cl, err = l.connect(ctx, g.user, device, from(i, all)); err != nil {
 			return l, err
 		}
 		l.guests = append(l.guests, g)

@@ -48,11 +48,8 @@ func (p *prefix) appendEntry(dst []byte, seq chat.Seq) []byte {
 // EntryNumber gives the seq of an entry from the key of its row, which ends in it, as
 // a store of rows asks for it.
 func EntryNumber(key []byte) (uint64, bool) {
-	if len(key) != prefixBytes+1+8 || key[fsm.GroupBytes] != fsm.AreaConv {
-		return 0, false
-	}
 	seq, ok := seqOf(key)
-	return uint64(seq), ok
+	return uint64(seq), ok && key[fsm.GroupBytes] == fsm.AreaConv
 }
 
 // seqOf reads the seq from the key of an entry.

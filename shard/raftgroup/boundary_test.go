@@ -1,7 +1,6 @@
 package raftgroup
 
 import (
-	"context"
 	"errors"
 	"testing"
 
@@ -22,14 +21,7 @@ func TestConflictBehindSnapshot(t *testing.T) {
 	away.kill()
 	away.behindSnapshot(t, 10)
 	// The others go on in a later term.
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	before, _ := c.leader(1).host.Status(1)
-	eventually(t, "a later term", func() bool {
-		_ = c.leader(1).host.TransferLeadership(ctx, 1, "")
-		s, _ := c.leader(1).host.Status(1)
-		return s.Term > before.Term
-	})
+	c.laterTerm(t)
 	lead := c.leader(1)
 	for _, m := range c.others(lead) {
 		if m != away {
@@ -54,14 +46,12 @@ func (m *member) behindSnapshot(t *testing.T, n uint64) {
 		t.Fatal(err)
 	}
 	applied, term := gs.Applied()
+	emptyLog(t, m)
 	log, err := openTestLog(t, m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gl, err := log.Group(1)
-	if err == nil {
-		err = gl.DeleteRange(gl.FirstIndex(), gl.LastIndex())
-	}
 	for i := applied + 1; err == nil && i <= applied+n; i++ {
 		err = gl.Append([]store.LogEntry{{Index: i, Term: term, Type: uint8(raft.LogNoop)}})
 	}
